@@ -1,0 +1,5 @@
+"""The database: connections, transactions and migrations. SQL of the domains lives in their repositories."""
+
+from evpower.db.connection import Claims, Conn, Database, PooledDatabase, SingleConnectionDatabase, system_claims
+
+__all__ = ["Claims", "Conn", "Database", "PooledDatabase", "SingleConnectionDatabase", "system_claims"]

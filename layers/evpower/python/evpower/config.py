@@ -1,0 +1,122 @@
+"""All settings, under the environment names of the product. Read once per process by :func:`get_settings`."""
+
+from decimal import Decimal
+from functools import lru_cache
+from typing import Literal, Self
+
+from pydantic import Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+_LOCAL_SECRET = "local-development-secret-do-not-deploy"  # noqa: S105 - refused in production below
+
+
+class Settings(BaseSettings):
+    """Settings by group; durations are seconds (``_S``), money is som."""
+
+    model_config = SettingsConfigDict(extra="ignore", case_sensitive=False)
+
+    environment: Literal["local", "test", "dev", "stage", "production"] = "local"
+    log_level: str = "INFO"
+    enable_swagger: bool = False
+    sentry_dsn: str = ""
+    instance_id: str = ""
+
+    # Data
+    database_url: SecretStr = SecretStr("postgresql://localhost/evpower")
+    database_role: str = ""  # role taken inside each transaction, e.g. evpower_api
+    database_pooler: Literal["session", "transaction"] = "transaction"
+    database_pool_size: int = Field(default=8, ge=1, le=100)
+    redis_url: SecretStr = SecretStr("redis://localhost:6379/0")
+    redis_cluster: bool = False
+
+    # Queues
+    aws_endpoint_url: str | None = None
+    aws_region: str = "eu-central-1"
+    sqs_commands_queue_url: str = ""
+    sqs_payment_checks_queue_url: str = ""
+    sqs_push_queue_url: str = ""
+
+    # Authentication
+    supabase_url: str = ""
+    supabase_anon_key: SecretStr = SecretStr("")
+    supabase_service_role_key: SecretStr = SecretStr("")
+    supabase_jwt_secret: SecretStr = SecretStr("")
+    supabase_jwt_audience: str = "authenticated"
+    auth_token_secret: SecretStr = SecretStr(_LOCAL_SECRET)
+    master_api_key: SecretStr = SecretStr("")
+    hmac_secret: SecretStr = SecretStr("")
+    hmac_legacy_enabled: bool = False
+
+    # Payments
+    payment_provider: Literal["ODENGI", "OBANK"] = "ODENGI"
+    odengi_api_url: str = "https://mw-api-test.dengi.kg/api/json/json.php"
+    odengi_merchant_id: str = ""
+    odengi_password: SecretStr = SecretStr("")
+    odengi_webhook_secret: SecretStr = SecretStr("")
+    odengi_result_url: str = ""
+    odengi_test_mode: bool = False
+    provider_timeout_s: float = 7.0
+    obank_enabled: bool = False
+    topup_min_som: Decimal = Decimal(10)
+    topup_max_som: Decimal = Decimal(100_000)
+    invoice_lifetime_s: int = 300
+    invoice_grace_s: int = 300
+    payment_check_interval_s: int = 15
+
+    # Charging
+    station_offline_after_s: int = 600
+    no_connection_after_s: int = 600
+    session_max_s: int = 12 * 3600
+    unlimited_reserve_som: Decimal = Decimal(200)
+    minimum_reserve_som: Decimal = Decimal(10)
+    default_price_per_kwh: Decimal = Decimal("13.5")
+    meter_max_power_kw: Decimal = Decimal(400)  # plausibility bound where a connector's power is unknown
+    stop_wait_s: float = 6.0
+    late_start_live_s: int = 300
+
+    # Socket tier
+    socket_tier_host: str = "127.0.0.1"
+    socket_tier_port: int = 9220
+    socket_tier_url: str = "http://127.0.0.1:9220"
+    allow_unauthenticated_stations: bool = False
+    heartbeat_interval_s: int = 300
+    meter_sample_interval_s: int = 60
+    ocpp_ping_interval_s: float = 30.0
+    ocpp_call_timeout_s: float = 30.0
+    ocpp_max_frame_bytes: int = 64 * 1024
+    ocpp_max_connections: int = 10_000
+    ocpp_max_connections_per_address: int = 2_000
+    trusted_proxies: str = ""  # comma-separated networks whose X-Forwarded-For and client-certificate headers count
+
+    # Edge
+    cors_origins: str = "https://localhost,capacitor://localhost,http://localhost:3000"
+    trusted_proxy_hops: int = 1
+    rate_limit_default_per_minute: int = 60
+    rate_limit_critical_per_minute: int = 10
+    rate_limit_webhook_per_minute: int = 30
+
+    # Retention
+    meter_retention_days: int = 400
+    event_retention_days: int = 90
+    audit_retention_days: int = 1095
+
+    @property
+    def cors_origin_list(self) -> list[str]:
+        return [origin.strip() for origin in self.cors_origins.split(",") if origin.strip()]
+
+    @model_validator(mode="after")
+    def _refuse_default_secrets(self) -> Self:
+        if self.environment == "production":
+            if self.auth_token_secret.get_secret_value() == _LOCAL_SECRET:
+                raise ValueError("AUTH_TOKEN_SECRET still has its development value: set a secret of your own")
+            if self.allow_unauthenticated_stations:
+                raise ValueError("ALLOW_UNAUTHENTICATED_STATIONS must not be set in production")
+            if self.odengi_test_mode:
+                raise ValueError("ODENGI_TEST_MODE must not be set in production")
+        return self
+
+
+@lru_cache(maxsize=1)
+def get_settings() -> Settings:
+    """The process's settings. Tests that change the environment call ``get_settings.cache_clear()``."""
+    return Settings()
