@@ -1,0 +1,1 @@
+"""Clients and their ledger: every som that moves, moves through :func:`evpower.accounts.service.move`."""

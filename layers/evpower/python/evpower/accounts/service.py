@@ -1,0 +1,65 @@
+"""Rules of accounts: who may act, and how money moves.
+
+Invariant: a client's balance = sum of its ledger = ``balance_after`` of its last row, and never below zero.
+"""
+
+from evpower.accounts import repository
+from evpower.accounts.models import Client, ClientStatus, LedgerEntry, Movement
+from evpower.db import Conn
+from evpower.errors import ClientBlocked, ClientDeleted, ClientNotFound, InsufficientBalance
+from evpower.money import number, som
+
+
+async def get_client(conn: Conn, client_id: str) -> Client:
+    """The client.
+
+    Raises:
+        ClientNotFound: no such client (or row security hides it).
+    """
+    client = await repository.get_client(conn, client_id)
+    if client is None:
+        raise ClientNotFound
+    return client
+
+
+async def lock_client(conn: Conn, client_id: str) -> Client:
+    """The client, locked to the end of the transaction. First in the lock order, before session and top-up."""
+    client = await repository.lock_client(conn, client_id)
+    if client is None:
+        raise ClientNotFound
+    return client
+
+
+def require_active(client: Client) -> None:
+    """Refuse clients who may not spend or top up.
+
+    Raises:
+        ClientDeleted: deletion is pending or done.
+        ClientBlocked: blocked or inactive.
+    """
+    if client.status in (ClientStatus.PENDING_DELETION, ClientStatus.DELETED):
+        raise ClientDeleted
+    if client.status is not ClientStatus.ACTIVE:
+        raise ClientBlocked
+
+
+async def move(conn: Conn, movement: Movement) -> LedgerEntry:
+    """Book one movement, exactly once per source key. Locks the client row.
+
+    Use case: a callback, a poller and a sweep find the same approved payment. All three come here with the same
+    source key; the lock makes them come one after the other, and only the first books.
+
+    Raises:
+        ClientNotFound: no such client.
+        InsufficientBalance: the balance would fall below zero.
+        ValueError: a zero amount or fractions of a tyiyn, which would be a fault of the caller.
+    """
+    if movement.amount == 0 or movement.amount != som(movement.amount):
+        raise ValueError(f"not a movement of whole tyiyn: {movement.amount}")
+    client = await lock_client(conn, movement.client_id)
+    earlier = await repository.entry_by_source(conn, movement.source_key)
+    if earlier is not None:
+        return earlier
+    if client.balance + movement.amount < 0:
+        raise InsufficientBalance(current_balance=number(client.balance), required_amount=number(-movement.amount))
+    return await repository.book(conn, movement)
