@@ -1,0 +1,81 @@
+"""When to stop by ourselves (mobile-api.md §0.7, design: Money). Pure.
+
+At each reading the energy at the next reading is projected from the present power; the session is stopped when that
+projection would pass the limit. The charger's own limit is not trusted.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from evpower.charging.models import LimitType, MeterContext
+from evpower.pricing import rules
+
+# A reading is overdue after this many sample intervals.
+OVERDUE_INTERVALS = 3
+_STOP_LATENCY_S = Decimal(5)  # command on its way, contactor opening
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """``stop``: ask the charger to stop now. ``extend``: reserve more (limit ``none``). ``auto_stop_at``: the time at
+    which the limit is reached if readings stop coming, and the sweep must stop the session."""
+
+    stop: bool
+    extend: bool
+    cost: Decimal
+    auto_stop_at: datetime | None
+
+
+def minutes_since(context: MeterContext, now: datetime) -> Decimal:
+    return Decimal(max((now - context.started_at).total_seconds(), 0.0)) / 60
+
+
+def cost_so_far(context: MeterContext, now: datetime) -> Decimal:
+    """Som for the energy and time so far; nothing for a session that delivered nothing."""
+    if context.meter.energy_wh <= 0:
+        return Decimal("0.00")
+    return rules.cost(context.price, context.meter.energy_wh / 1000, minutes_since(context, now))
+
+
+def decide(context: MeterContext, now: datetime) -> Decision:
+    """Decide after a reading was committed.
+
+    Without a power value from the charger the average since the start is used, and the connector's power until there
+    is one, so that a charger that hides its power is stopped early rather than late.
+    """
+    cost = cost_so_far(context, now)
+    power = _power(context, now)
+    horizon = Decimal(context.sample_interval_s) + _STOP_LATENCY_S
+    passes = _passes(context, power, horizon, now)
+    overdue = timedelta(seconds=OVERDUE_INTERVALS * context.sample_interval_s)
+    extend = context.limit_type is LimitType.NONE and passes
+    return Decision(stop=passes and not extend, extend=extend, cost=cost, auto_stop_at=now + overdue)
+
+
+def limit_reached(context: MeterContext, now: datetime) -> bool:
+    """True when the limit (or the reserve of an unlimited session) is used up now."""
+    return _passes(context, Decimal(0), Decimal(0), now)
+
+
+def _passes(context: MeterContext, power_w: Decimal, seconds: Decimal, now: datetime) -> bool:
+    energy_kwh = (context.meter.energy_wh + power_w * seconds / 3600) / 1000
+    if context.limit_type is LimitType.ENERGY and energy_kwh >= context.limit_value:
+        return True
+    if energy_kwh <= 0:
+        return False
+    cost = rules.cost(context.price, energy_kwh, minutes_since(context, now) + seconds / 60)
+    ceiling = context.reserved_amount
+    if context.limit_type is LimitType.AMOUNT:
+        ceiling = min(ceiling, context.limit_value)
+    return cost >= ceiling
+
+
+def _power(context: MeterContext, now: datetime) -> Decimal:
+    meter = context.meter
+    if meter.power_w is not None:
+        return min(max(meter.power_w, Decimal(0)), context.max_power_w)
+    seconds = Decimal(max((now - context.started_at).total_seconds(), 0.0))
+    if meter.energy_wh <= 0 or seconds < context.sample_interval_s:
+        return context.max_power_w if meter.energy_wh > 0 else Decimal(0)
+    return min(meter.energy_wh * 3600 / seconds, context.max_power_w)

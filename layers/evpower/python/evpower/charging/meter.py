@@ -1,0 +1,146 @@
+"""The meter of a session: registers that lie, made into energy that may be billed. Pure; Wh, W, aware datetimes.
+
+Rules (ocpp.md §3 MeterValues, §5; mobile-api.md §0.7):
+
+* A register that falls to a small value restarted at zero (power loss in the transaction): what it shows since then
+  is added, never subtracted.
+* A difference that the connector's power cannot explain is not billed. The register is remembered as a candidate: if
+  the next reading continues from it, the register really moved and counting goes on from there; if the next reading
+  continues from the old value, it was a glitch.
+* Whatever happens, the billable energy never falls and never exceeds what the connector could have delivered since
+  the session began.
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from evpower.charging.models import ZERO, MeterState, Reading
+
+TOLERANCE = Decimal("1.25")  # chargers exceed their rating, clocks of samples jitter
+ALLOWANCE_WH = Decimal(200)  # coarse registers step by 100 Wh
+_HOUR = Decimal(3600)
+
+RESET = "register_reset"
+JUMP = "register_jump"
+NEGATIVE = "register_negative"
+
+
+def begin(meter_start_wh: Decimal, received_at: datetime, started_at: datetime | None) -> MeterState:
+    """The meter at StartTransaction. A negative start register counts as 0 until readings say more."""
+    start = max(meter_start_wh, ZERO)
+    return MeterState(meter_start_wh=meter_start_wh, register_wh=start, since=received_at, since_charger=started_at)
+
+
+def plausible_wh(elapsed: timedelta, max_power_w: Decimal) -> Decimal:
+    """Most energy (Wh) that a connector of ``max_power_w`` can deliver in ``elapsed``."""
+    seconds = Decimal(max(elapsed.total_seconds(), 0.0))
+    return max_power_w * seconds / _HOUR * TOLERANCE + ALLOWANCE_WH
+
+
+def apply(
+    state: MeterState, reading: Reading, received_at: datetime, max_power_w: Decimal, began_at: datetime
+) -> tuple[MeterState, tuple[str, ...]]:
+    """The meter after ``reading`` and the faults found in it.
+
+    Args:
+        received_at: server time of the message.
+        began_at: server time before which no energy of this session can have been delivered.
+    """
+    telemetry = _telemetry(state, reading)
+    register = reading.energy_wh
+    if register is None:
+        return telemetry, ()
+    if register < 0:
+        return telemetry, (NEGATIVE,)
+    elapsed = _elapsed(state, reading, received_at, began_at)
+    bound = plausible_wh(elapsed, max_power_w)
+    ceiling = plausible_wh(received_at - began_at, max_power_w)
+
+    def accept(added: Decimal, *flags: str) -> tuple[MeterState, tuple[str, ...]]:
+        energy = min(state.energy_wh + added, max(ceiling, state.energy_wh))
+        if energy < state.energy_wh + added:
+            flags = (*flags, JUMP)
+        charger_at = reading.sampled_at or state.since_charger
+        new = replace(
+            telemetry,
+            register_wh=register,
+            energy_wh=energy,
+            candidate_wh=None,
+            since=received_at,
+            since_charger=charger_at,
+        )
+        return new, flags
+
+    difference = register - state.register_wh
+    if 0 <= difference <= bound:
+        return accept(difference)
+    candidate = state.candidate_wh
+    if candidate is not None and 0 <= register - candidate <= bound:
+        return accept(register - candidate)
+    if difference < 0 and register <= bound and candidate is None:
+        # Use case: power loss in the middle of a transaction, the register starts again at 0.
+        return accept(register, RESET)
+    return replace(telemetry, candidate_wh=register), (JUMP,)
+
+
+def apply_all(
+    state: MeterState, readings: Iterable[Reading], received_at: datetime, max_power_w: Decimal, began_at: datetime
+) -> tuple[MeterState, tuple[str, ...]]:
+    """:func:`apply` over several readings of one message, in the order of their timestamps."""
+    flags: dict[str, None] = {}
+    for reading in sorted(readings, key=lambda r: (r.sampled_at is not None, r.sampled_at or received_at)):
+        state, found = apply(state, reading, received_at, max_power_w, began_at)
+        flags.update(dict.fromkeys(found))
+    return state, tuple(flags)
+
+
+def finish(
+    state: MeterState,
+    meter_stop_wh: Decimal,
+    stopped_at: datetime | None,
+    received_at: datetime,
+    max_power_w: Decimal,
+    began_at: datetime,
+) -> tuple[MeterState, tuple[str, ...]]:
+    """The meter after StopTransaction's meterStop.
+
+    Use case: chargers send meterStop = 0 or -1 when they lost the register; then the last reading stands.
+    """
+    if meter_stop_wh <= 0 < state.register_wh:
+        return state, (NEGATIVE if meter_stop_wh < 0 else RESET,)
+    return apply(state, Reading(stopped_at, energy_wh=meter_stop_wh), received_at, max_power_w, began_at)
+
+
+def _elapsed(state: MeterState, reading: Reading, received_at: datetime, began_at: datetime) -> timedelta:
+    """Time in which the difference can have been delivered.
+
+    Use case: after an outage the queued samples of an hour arrive within a second; the charger's own time differences
+    count then, but never more than the server's since the session began.
+    """
+    server = received_at - (state.since or began_at)
+    if reading.sampled_at is None or state.since_charger is None:
+        return server
+    charger = reading.sampled_at - state.since_charger
+    return max(server, min(charger, received_at - began_at))
+
+
+def _telemetry(state: MeterState, reading: Reading) -> MeterState:
+    return replace(
+        state,
+        power_w=reading.power_w if reading.power_w is not None else state.power_w,
+        current_a=reading.current_a if reading.current_a is not None else state.current_a,
+        voltage_v=reading.voltage_v if reading.voltage_v is not None else state.voltage_v,
+        soc_percent=reading.soc_percent if reading.soc_percent is not None else state.soc_percent,
+        temperature_c=reading.temperature_c if reading.temperature_c is not None else state.temperature_c,
+    )
+
+
+def billable_minutes(
+    started_charger: datetime, stopped_charger: datetime, started_server: datetime, stopped_server: datetime
+) -> Decimal:
+    """Minutes to bill: the charger's difference, clamped to 0 ... the server's (clocks lie, ocpp.md §3)."""
+    charger = (stopped_charger - started_charger).total_seconds()
+    server = (stopped_server - started_server).total_seconds()
+    return Decimal(max(0.0, min(charger, max(server, 0.0)))).quantize(Decimal("0.01")) / 60

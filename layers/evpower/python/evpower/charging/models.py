@@ -1,0 +1,289 @@
+"""Sessions, readings and what the services answer. Energy Wh unless a name says kWh; money som; power W."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+from evpower.pricing.models import Price
+
+ZERO = Decimal(0)
+
+
+class SessionState(StrEnum):
+    """Internal state; on the wire pending, charging and stopping are ``started`` (mobile-api.md §0.15)."""
+
+    PENDING = "pending"  # reserved, waiting for StartTransaction
+    CHARGING = "charging"  # a transaction is running
+    STOPPING = "stopping"  # RemoteStop asked for
+    STOPPED = "stopped"  # ended and settled
+    ERROR = "error"  # never delivered energy and cannot go on; refunded
+
+    @property
+    def live(self) -> bool:
+        return self in LIVE_STATES
+
+    @property
+    def wire(self) -> str:
+        return "started" if self.live else self.value
+
+
+LIVE_STATES = (SessionState.PENDING, SessionState.CHARGING, SessionState.STOPPING)
+
+
+class LimitType(StrEnum):
+    ENERGY = "energy"  # limit_value in kWh
+    AMOUNT = "amount"  # limit_value in som
+    NONE = "none"
+
+
+class EndReason(StrEnum):
+    """Why a session ended or was asked to end (column ``stop_reason``)."""
+
+    CLIENT = "client"
+    LIMIT = "limit"
+    READING_OVERDUE = "reading_overdue"
+    NO_CONNECTION = "NO_CONNECTION"
+    TOO_LONG = "TOO_LONG"
+    STATION_OFFLINE = "station_offline"
+    START_REJECTED = "start_rejected"
+    STOP_REJECTED = "stop_rejected"
+    START_SUPERSEDED = "start_superseded"
+    STATION = "station"
+    OPERATOR = "operator"
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One moment of a MeterValues message, normalised (ocpp.md §3). ``None``: the charger did not say."""
+
+    sampled_at: datetime | None
+    energy_wh: Decimal | None = None
+    power_w: Decimal | None = None
+    current_a: Decimal | None = None
+    voltage_v: Decimal | None = None
+    soc_percent: Decimal | None = None
+    temperature_c: Decimal | None = None
+    context: str | None = None
+    flags: tuple[str, ...] = ()
+    raw: str = "{}"  # JSON text of the sample as it came, cleaned of NUL
+
+
+@dataclass(frozen=True, slots=True)
+class MeterState:
+    """Where the meter of one session stands; see :mod:`evpower.charging.meter`.
+
+    ``register_wh`` is the last accepted register, ``candidate_wh`` an implausible one that the next reading confirms
+    or refutes, ``energy_wh`` the billable energy so far, ``since`` the server time from which the next difference is
+    judged.
+    """
+
+    meter_start_wh: Decimal
+    register_wh: Decimal
+    energy_wh: Decimal = ZERO
+    candidate_wh: Decimal | None = None
+    since: datetime | None = None
+    since_charger: datetime | None = None
+    power_w: Decimal | None = None
+    current_a: Decimal | None = None
+    voltage_v: Decimal | None = None
+    soc_percent: Decimal | None = None
+    temperature_c: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A row of ``charging_sessions``."""
+
+    id: str
+    user_id: str
+    station_id: str
+    connector_id: int
+    id_tag: str
+    start_source: str
+    state: SessionState
+    limit_type: LimitType
+    limit_value: Decimal
+    price: Price
+    reserved_amount: Decimal
+    reserve_count: int
+    taken_amount: Decimal
+    amount: Decimal
+    final_amount: Decimal | None
+    refund_amount: Decimal
+    written_off_amount: Decimal
+    settlement_revision: int
+    created_at: datetime
+    start_time: datetime
+    charging_started_at: datetime | None
+    stop_requested_at: datetime | None
+    stop_time: datetime | None
+    ocpp_transaction_id: int | None
+    meter_start: Decimal | None
+    meter_current: Decimal | None
+    meter_candidate: Decimal | None
+    energy_wh: Decimal
+    last_meter_at: datetime | None
+    last_meter_charger_at: datetime | None
+    power_w: Decimal | None
+    current_a: Decimal | None
+    voltage_v: Decimal | None
+    soc_percent: Decimal | None
+    temperature_c: Decimal | None
+    sample_interval_s: int
+    limit_reached: bool
+    stop_reason: str | None
+    stop_initiator: str | None
+    error_code: str | None
+    needs_review: bool
+    correlation_id: str | None
+    updated_at: datetime
+
+    @property
+    def client_id(self) -> str:
+        return self.user_id
+
+    @property
+    def energy_kwh(self) -> Decimal:
+        return self.energy_wh / 1000
+
+    @property
+    def status(self) -> str:
+        return self.state.wire
+
+    def meter(self) -> MeterState | None:
+        """The session's meter, once its transaction has begun."""
+        if self.meter_start is None:
+            return None
+        return MeterState(
+            meter_start_wh=self.meter_start,
+            register_wh=self.meter_current if self.meter_current is not None else self.meter_start,
+            energy_wh=self.energy_wh,
+            candidate_wh=self.meter_candidate,
+            since=self.last_meter_at or self.charging_started_at,
+            since_charger=self.last_meter_charger_at,
+            power_w=self.power_w,
+            current_a=self.current_a,
+            voltage_v=self.voltage_v,
+            soc_percent=self.soc_percent,
+            temperature_c=self.temperature_c,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class MeterContext:
+    """What the socket tier keeps in memory of a running transaction to judge a reading without the database."""
+
+    transaction_id: int
+    session_id: str
+    client_id: str
+    station_id: str
+    connector_id: int
+    state: SessionState
+    limit_type: LimitType
+    limit_value: Decimal
+    price: Price
+    reserved_amount: Decimal
+    started_at: datetime  # server time from which minutes count and energy is plausible
+    max_power_w: Decimal
+    sample_interval_s: int
+    meter: MeterState
+
+
+@dataclass(frozen=True, slots=True)
+class StartRequest:
+    """A driver's wish to charge. Neither limit: until the balance ends."""
+
+    client_id: str
+    station_ref: str  # stations.id or serial_number
+    connector_id: int
+    energy_kwh: Decimal | None = None
+    amount_som: Decimal | None = None
+    promo_code: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """Answer to a start: the session, its RemoteStart command (to be sent after commit) and the client's balance."""
+
+    session: Session
+    command_id: str
+    balance: Decimal
+    station_online: bool
+    estimated_cost: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class StopRequested:
+    """Answer to a stop: the session as it stands and, when a transaction runs, the command to be sent."""
+
+    session: Session
+    command_id: str | None
+    balance: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class StartTransaction:
+    """OCPP 1.6 StartTransaction.req with the charger's and the server's time."""
+
+    station_id: str
+    connector_id: int
+    id_tag: str
+    meter_start_wh: Decimal
+    started_at: datetime  # charger's clock
+    received_at: datetime
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class StopTransaction:
+    """OCPP 1.6 StopTransaction.req; ``readings`` is its transactionData, normalised."""
+
+    station_id: str
+    transaction_id: int
+    meter_stop_wh: Decimal
+    stopped_at: datetime
+    received_at: datetime
+    epoch: int
+    reason: str | None = None
+    id_tag: str | None = None
+    readings: tuple[Reading, ...] = ()
+    raw: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionStarted:
+    """What StartTransaction is answered with, and what must follow after the commit."""
+
+    transaction_id: int
+    id_tag_status: str  # Accepted, Blocked, Expired, Invalid, ConcurrentTx (OCPP 1.6 §7.2)
+    session_id: str | None = None
+    command_id: str | None = None  # RemoteStop to be dispatched: the transaction must not go on
+    repeated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionStopped:
+    """Outcome of a StopTransaction; it is always acknowledged."""
+
+    session_id: str | None
+    quarantined: bool = False
+    repeated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MeterUpdate:
+    """One MeterValues message ready for the batch flush: its readings and the session's new meter."""
+
+    station_id: str
+    epoch: int
+    connector_id: int
+    transaction_id: int | None
+    session_id: str | None
+    received_at: datetime
+    readings: tuple[Reading, ...]
+    meter: MeterState | None = None
+    cost: Decimal | None = None
+    auto_stop_at: datetime | None = None
+    review: tuple[str, ...] = ()
