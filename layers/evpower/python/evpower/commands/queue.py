@@ -1,0 +1,111 @@
+"""The way from a committed command to the socket tier: SQS FIFO, one message group per station."""
+
+import asyncio
+import hashlib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import orjson
+
+from evpower.commands.models import Command
+from evpower.config import Settings
+from evpower.logging import get_logger
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
+
+log = get_logger(__name__)
+
+# SQS: MessageGroupId has up to 128 characters of letters, digits and ASCII punctuation.
+_GROUP = re.compile(r"[!-~]{1,128}")
+
+
+class CommandQueue(Protocol):
+    """Port: tell the socket tier that a command is queued. Never raises; the redelivery sweep repairs a loss."""
+
+    async def send(self, command: Command) -> None: ...
+
+    async def send_all(self, commands: Iterable[Command]) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class CommandMessage:
+    """Body of a queue message. The payload stays in the database, where the claim reads it."""
+
+    command_id: str
+    station_id: str
+    attempt: int
+    correlation_id: str | None = None
+
+    def encode(self) -> str:
+        return orjson.dumps(self).decode()
+
+    @classmethod
+    def decode(cls, body: str) -> "CommandMessage":
+        """Raises ValueError for anything that is not such a message."""
+        data = orjson.loads(body)
+        if not isinstance(data, dict):
+            raise ValueError("a command message is a JSON object")
+        command_id, station_id, attempt = data.get("command_id"), data.get("station_id"), data.get("attempt")
+        if not isinstance(command_id, str) or not isinstance(station_id, str) or not isinstance(attempt, int):
+            raise ValueError("command_id, station_id and attempt are required")
+        correlation = data.get("correlation_id")
+        return cls(command_id, station_id, attempt, correlation if isinstance(correlation, str) else None)
+
+
+def message_of(command: Command) -> CommandMessage:
+    return CommandMessage(command.id, command.station_id, command.attempt, command.correlation_id)
+
+
+def group_id(station_id: str) -> str:
+    """Message group of a station: its id where SQS allows the characters, else a digest."""
+    if _GROUP.fullmatch(station_id):
+        return station_id
+    return "sha256-" + hashlib.sha256(station_id.encode()).hexdigest()
+
+
+class SqsCommandQueue:
+    """SQS adapter. The client is made at the first send (importing boto3 costs 0.3-0.5 s) and runs in a thread."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._client: SQSClient | None = None
+        self._lock = asyncio.Lock()
+
+    async def send(self, command: Command) -> None:
+        """Hand over one command. Deduplication id = command + attempt, so a repeated send is one message."""
+        try:
+            client = await self._ready()
+            await asyncio.to_thread(
+                client.send_message,
+                QueueUrl=self._settings.sqs_commands_queue_url,
+                MessageBody=message_of(command).encode(),
+                MessageGroupId=group_id(command.station_id),
+                MessageDeduplicationId=f"{command.id}:{command.attempt}",
+            )
+        except Exception:
+            # Use case: SQS is away. The row is committed; the socket tier's poll or the sweep delivers it.
+            log.exception("command not handed to the queue", extra={"command_id": command.id})
+
+    async def send_all(self, commands: Iterable[Command]) -> None:
+        """Hand over many commands, one after the other: the order within a station is kept."""
+        for command in commands:
+            await self.send(command)
+
+    async def _ready(self) -> "SQSClient":
+        async with self._lock:
+            if self._client is None:
+                self._client = await asyncio.to_thread(make_sqs_client, self._settings)
+            return self._client
+
+
+def make_sqs_client(settings: Settings, *, read_timeout_s: float = 3.0) -> "SQSClient":
+    """boto3 client of the configured endpoint that gives up quickly; ``read_timeout_s`` must exceed a long poll."""
+    import boto3
+    from botocore.config import Config
+
+    config = Config(connect_timeout=1, read_timeout=read_timeout_s, retries={"max_attempts": 2, "mode": "standard"})
+    session = boto3.session.Session(region_name=settings.aws_region)
+    return session.client("sqs", endpoint_url=settings.aws_endpoint_url, config=config)

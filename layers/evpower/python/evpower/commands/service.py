@@ -1,0 +1,144 @@
+"""Rules of the commands outbox (design.md §3 Commands). Every command ends in a terminal state.
+
+Nothing here commits: the caller's transaction carries the command together with the fact that causes it.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from evpower.commands import repository
+from evpower.commands.models import REMOTE_START, Command, CommandStatus, NewCommand, QueuedRef, Redelivery
+from evpower.db import Conn
+from evpower.ids import correlation_id, new_id
+
+REDELIVER_AFTER = timedelta(seconds=30)
+"""A queued command whose queue message may have been lost is handed to the queue again after this."""
+DEFAULT_LEASE = timedelta(seconds=75)
+"""A sent command without an answer after this belongs to a dead instance (above every call's own timeout)."""
+
+
+async def enqueue(conn: Conn, new: NewCommand, now: datetime) -> Command:
+    """Insert the command as queued. After the commit the caller hands it to ``CommandQueue`` (or the dispatcher)."""
+    if new.correlation_id is None:
+        new = NewCommand(
+            new.station_id,
+            new.action,
+            new.payload,
+            new.expires_at,
+            new.requested_by,
+            new.session_id,
+            correlation_id.get(),
+        )
+    return await repository.insert(conn, new_id(), new, min(now + REDELIVER_AFTER, new.expires_at), now)
+
+
+async def get(conn: Conn, command_id: str) -> Command | None:
+    """The command as it is now, or None."""
+    return await repository.get(conn, command_id)
+
+
+async def claim(
+    conn: Conn,
+    command_id: str,
+    epoch: int,
+    instance: str,
+    now: datetime,
+    *,
+    lease: timedelta = DEFAULT_LEASE,
+) -> Command | None:
+    """Make the command ours to write to the charger (queued -> sent); the caller commits before it writes the frame.
+
+    None when somebody else has it, it expired, the station's connection is no longer ours, or a start is not wanted
+    any more. Use case: the client cancels while RemoteStartTransaction waits in the queue; the session is no longer
+    `pending`, so the charger must not be started.
+    """
+    command = await repository.get(conn, command_id)
+    if command is None or command.status is not CommandStatus.QUEUED or command.expires_at <= now:
+        return None
+    if command.action == REMOTE_START and command.session_id is not None:
+        from evpower.charging import service as charging  # charging enqueues commands: imported late on purpose
+
+        if not await charging.lock_pending(conn, command.session_id):
+            await repository.close(
+                conn,
+                command_id,
+                CommandStatus.FAILED,
+                only_from=CommandStatus.QUEUED,
+                attempt=command.attempt,
+                response=None,
+                error="the session no longer waits for a start",
+                now=now,
+            )
+            return None
+    return await repository.mark_sent(
+        conn, command_id, epoch=epoch, instance=instance, lease_until=now + lease, now=now
+    )
+
+
+async def finish(
+    conn: Conn,
+    command: Command,
+    outcome: CommandStatus,
+    now: datetime,
+    *,
+    response: Mapping[str, Any] | None = None,
+    error: str | None = None,
+) -> bool:
+    """Record the charger's answer. False when the command has moved on meanwhile (its lease lapsed).
+
+    The command row is locked last: run what the outcome causes (client, session) earlier in the same transaction and
+    roll back on False.
+    """
+    if not outcome.terminal:
+        raise ValueError(f"{outcome} is not an outcome")
+    return await repository.close(
+        conn,
+        command.id,
+        outcome,
+        only_from=CommandStatus.SENT,
+        attempt=command.attempt,
+        response=response,
+        error=error,
+        now=now,
+    )
+
+
+async def connection_lost(conn: Conn, command: Command, error: str, now: datetime) -> CommandStatus:
+    """The socket broke while the command was in flight: repeatable commands wait for the station's return.
+
+    Returns the new status. Others end `failed`: the charger may have carried them out.
+    """
+    if command.repeatable and command.expires_at > now:
+        lease_until = min(now + REDELIVER_AFTER, command.expires_at)
+        await repository.requeue(
+            conn, command.id, attempt=command.attempt, lease_until=lease_until, error=error, now=now
+        )
+        return CommandStatus.QUEUED
+    await finish(conn, command, CommandStatus.FAILED, now, error=error)
+    return CommandStatus.FAILED
+
+
+async def queued_for(conn: Conn, epochs: Mapping[str, int], now: datetime, limit: int = 200) -> list[QueuedRef]:
+    """Queued commands of the stations held by the caller (station -> epoch), for connect, poll and recovery."""
+    return await repository.queued_for(conn, epochs, now, limit) if epochs else []
+
+
+async def newer_epochs(conn: Conn, epochs: Mapping[str, int]) -> dict[str, int]:
+    """Which of the caller's stations have connected elsewhere since (station -> newer epoch)."""
+    return await repository.newer_epochs(conn, epochs) if epochs else {}
+
+
+async def expire_and_redeliver(conn: Conn, now: datetime, limit: int = 100) -> Redelivery:
+    """One batch of the sweep; ``to_send`` goes to the queue after the commit.
+
+    Commands of stations that are connected nowhere stay queued and are not sent: their owner claims them on connect.
+    """
+    rows = await repository.sweep(conn, lease_until=now + 2 * REDELIVER_AFTER, now=now, limit=limit)
+    count = [command.status for command, _ in rows].count
+    return Redelivery(
+        seen=len(rows),
+        expired=count(CommandStatus.EXPIRED),
+        failed=count(CommandStatus.FAILED),
+        to_send=[command for command, connected in rows if connected and command.status is CommandStatus.QUEUED],
+    )
