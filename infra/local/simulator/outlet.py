@@ -1,0 +1,108 @@
+"""One connector of a charge point: its register, the car at the plug, the transaction. Pure: time is an argument."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from infra.local.simulator.battery import Vehicle, charge
+
+VOLTAGE = 230.0
+PHASES = ("L1", "L2", "L3")
+
+
+@dataclass(slots=True)
+class Transaction:
+    """A charging transaction as the charger remembers it. Registers in Wh, times in the charger's simulated time."""
+
+    connector: int
+    id_tag: str
+    meter_start: int
+    started_at: datetime
+    transaction_id: int | None = None
+    answered: bool = False
+    """The server has answered StartTransaction (or the charger has given up asking)."""
+    id_tag_status: str | None = None
+    stopped_at: datetime | None = None
+    meter_stop: int | None = None
+    reason: str | None = None
+    confirmed: bool = False
+    """The server has answered StopTransaction."""
+
+    @property
+    def is_running(self) -> bool:
+        """True until the charger has stopped it."""
+        return self.stopped_at is None
+
+
+@dataclass(slots=True)
+class Outlet:
+    """A connector. ``register_wh`` is the energy register, which never falls unless the power is lost."""
+
+    number: int
+    power_w: float
+    register_wh: float = 0.0
+    status: str = "Available"
+    error_code: str = "NoError"
+    operative: bool = True
+    vehicle: Vehicle | None = None
+    transaction: Transaction | None = None
+    waiting_tag: str | None = None
+    """A RemoteStart was accepted and waits for the plug."""
+    charged_until: datetime | None = None
+    history: list[Transaction] = field(default_factory=list)
+
+    def advance(self, now: datetime) -> float:
+        """Charge up to ``now`` (simulated time of this transaction) and return the energy in Wh since the last call."""
+        if self.transaction is None or not self.transaction.is_running or self.charged_until is None:
+            return 0.0
+        seconds = (now - self.charged_until).total_seconds()
+        if seconds <= 0:
+            return 0.0
+        self.charged_until = now
+        if self.vehicle is None or self.status not in ("Charging", "SuspendedEV"):
+            return 0.0
+        self.vehicle, energy = charge(self.vehicle, self.power_w, seconds)
+        self.register_wh += energy
+        return energy
+
+    def power_now_w(self) -> float:
+        """Power in W that flows now."""
+        if self.vehicle is None or self.transaction is None or self.status != "Charging":
+            return 0.0
+        return self.vehicle.power_w(self.power_w)
+
+    def samples(self, measurands: frozenset[str], context: str) -> list[dict[str, Any]]:
+        """OCPP 1.6 section 7.43 SampledValue list of what the meter shows, limited to ``measurands``."""
+        power = self.power_now_w()
+        current = power / (VOLTAGE * len(PHASES))
+        all_values: list[dict[str, Any]] = [
+            _value(f"{self.register_wh:.0f}", "Energy.Active.Import.Register", "Wh", context),
+            _value(f"{power:.0f}", "Power.Active.Import", "W", context),
+        ]
+        all_values += [_value(f"{current:.2f}", "Current.Import", "A", context, phase) for phase in PHASES]
+        all_values += [_value(f"{VOLTAGE:.1f}", "Voltage", "V", context, f"{phase}-N") for phase in PHASES]
+        if self.vehicle is not None:
+            percent = f"{self.vehicle.state_of_charge * 100:.1f}"
+            all_values.append({**_value(percent, "SoC", "Percent", context), "location": "EV"})
+        heat = 25 + 20 * power / self.power_w if self.power_w else 25.0
+        all_values.append({**_value(f"{heat:.1f}", "Temperature", "Celsius", context), "location": "Body"})
+        return [value for value in all_values if value["measurand"] in measurands]
+
+
+def _value(value: str, measurand: str, unit: str, context: str, phase: str | None = None) -> dict[str, Any]:
+    sample: dict[str, Any] = {"value": value, "context": context, "measurand": measurand, "unit": unit}
+    if phase is not None:
+        sample["phase"] = phase
+    return sample
+
+
+def simulated_time(started_at: datetime, real_now: datetime, scale: float) -> datetime:
+    """The charger's time within a transaction: real time since its start, stretched by ``scale``.
+
+    Energy, power and timestamps stay consistent with each other that way: a meter that shows an hour of charging
+    after ten seconds also says that an hour has passed. Between transactions the charger is on true time again,
+    as a charger that takes its clock from the server's Heartbeat answers.
+    """
+    return started_at + timedelta(seconds=(real_now - started_at).total_seconds() * scale)
