@@ -1,10 +1,11 @@
 """The splitter must find the same statements as PostgreSQL's own lexer."""
 
 import pytest
-from evpower.db.migrate import MIGRATIONS
-from evpower.db.sql_script import split_statements
 from hypothesis import given
 from hypothesis import strategies as st
+
+from evpower.db.migrate import MIGRATIONS
+from evpower.db.sql_script import split_statements
 
 
 def texts(script: str) -> list[str]:
@@ -57,11 +58,10 @@ def test_only_bare_semicolons_separate(statements: list[str]) -> None:
         assert original.rstrip().endswith(text)
 
 
-def test_every_migration_of_the_product_splits_without_rest() -> None:
+def test_every_migration_of_the_product_splits_at_its_own_lines() -> None:
     for path in sorted(MIGRATIONS.glob("*.sql")):
         script = path.read_text(encoding="utf-8")
         for statement in split_statements(script):
             assert statement.text.count("$$") % 2 == 0, f"{path.name}: line {statement.line}"
-            assert (
-                script.splitlines()[statement.line - 1].strip().startswith(statement.text.splitlines()[0].strip()[:20])
-            )
+            first_line = statement.text.splitlines()[0]
+            assert first_line in script.splitlines()[statement.line - 1], f"{path.name}: line {statement.line}"

@@ -18,7 +18,10 @@ BEGIN
     END LOOP;
     -- The owner must be able to become the two application roles (SET LOCAL ROLE in each transaction).
     FOREACH role_name IN ARRAY ARRAY['evpower_api', 'evpower_worker'] LOOP
-        IF NOT pg_has_role(current_user, role_name, 'MEMBER') THEN
+        -- From version 16 on, creating a role makes its creator a member that may not SET ROLE to it yet.
+        IF NOT pg_has_role(current_user, role_name,
+                           CASE WHEN current_setting('server_version_num')::integer >= 160000 THEN 'SET' ELSE 'MEMBER' END)
+        THEN
             EXECUTE format('GRANT %I TO CURRENT_USER', role_name);
         END IF;
     END LOOP;

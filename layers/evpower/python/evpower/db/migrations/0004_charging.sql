@@ -46,6 +46,7 @@ CREATE TABLE charging_sessions (
     refund_amount numeric(12, 2) NOT NULL DEFAULT 0,
     written_off_amount numeric(12, 2) NOT NULL DEFAULT 0,
     settlement_revision integer NOT NULL DEFAULT 0,
+    settled_energy_wh numeric(14, 1), -- energy of the last settlement; late readings may show more
     payment_processed boolean GENERATED ALWAYS AS (settlement_revision > 0) STORED,
 
     -- time
@@ -100,6 +101,8 @@ CREATE INDEX charging_sessions_tag_idx ON charging_sessions (station_id, upper(i
 CREATE INDEX charging_sessions_live_idx ON charging_sessions (state, created_at)
     WHERE state IN ('pending', 'charging', 'stopping');
 CREATE INDEX charging_sessions_auto_stop_idx ON charging_sessions (auto_stop_at) WHERE state = 'charging';
+CREATE INDEX charging_sessions_unsettled_idx ON charging_sessions (last_meter_at)
+    WHERE settlement_revision > 0 AND energy_wh <> settled_energy_wh;
 CREATE INDEX charging_sessions_review_idx ON charging_sessions (updated_at) WHERE needs_review;
 CREATE UNIQUE INDEX charging_sessions_transaction_idx ON charging_sessions (ocpp_transaction_id)
     WHERE ocpp_transaction_id IS NOT NULL;

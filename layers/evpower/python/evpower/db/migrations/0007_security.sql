@@ -1,32 +1,39 @@
 -- Row level security, grants and the realtime publication (mobile-api.md §11.3, design: Edge).
 
-REVOKE ALL ON ALL TABLES IN SCHEMA public FROM PUBLIC, anon, authenticated;
-REVOKE ALL ON ALL SEQUENCES IN SCHEMA public FROM PUBLIC, anon, authenticated;
 GRANT USAGE ON SCHEMA public TO anon, authenticated, service_role, evpower_api, evpower_worker;
-GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO service_role, evpower_api, evpower_worker;
-GRANT EXECUTE ON FUNCTION evpower_claim(text), evpower_scope_is_wide(), evpower_offline_after() TO anon, authenticated;
+GRANT EXECUTE ON FUNCTION evpower_claim(text), evpower_scope_is_wide(), evpower_offline_after()
+    TO anon, authenticated, service_role, evpower_api, evpower_worker;
 
--- Every table: RLS on and forced, so that the owner obeys it as well; workers and the service role pass.
-DO $$
-DECLARE
-    t text;
+-- Every table of ours: nobody's by default (Supabase grants new tables to anon), RLS on and forced, so that the owner
+-- obeys it as well; workers and the service role pass. Later migrations call it for the tables that they add.
+-- Only named tables: an adopted database may hold other people's tables beside ours.
+CREATE FUNCTION evpower_protect_table(table_name text) RETURNS void LANGUAGE plpgsql SET search_path = '' AS $$
 BEGIN
-    FOR t IN SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-              WHERE n.nspname = 'public' AND c.relkind IN ('r', 'p') AND NOT c.relispartition LOOP
-        EXECUTE format('ALTER TABLE public.%I ENABLE ROW LEVEL SECURITY', t);
-        EXECUTE format('ALTER TABLE public.%I FORCE ROW LEVEL SECURITY', t);
-        EXECUTE format('CREATE POLICY worker_all ON public.%I TO evpower_worker, service_role USING (true) WITH CHECK (true)', t);
-        -- migrations and maintenance run as the owner
-        EXECUTE format('CREATE POLICY owner_all ON public.%I TO CURRENT_USER USING (true) WITH CHECK (true)', t);
-        EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON public.%I TO evpower_worker, service_role', t);
-    END LOOP;
+    EXECUTE format('REVOKE ALL ON public.%I FROM PUBLIC, anon, authenticated, service_role, evpower_api, evpower_worker',
+                   table_name);
+    EXECUTE format('ALTER TABLE public.%I ENABLE ROW LEVEL SECURITY', table_name);
+    EXECUTE format('ALTER TABLE public.%I FORCE ROW LEVEL SECURITY', table_name);
+    EXECUTE format('CREATE POLICY worker_all ON public.%I TO evpower_worker, service_role USING (true) WITH CHECK (true)',
+                   table_name);
+    -- migrations and maintenance run as the owner
+    EXECUTE format('CREATE POLICY owner_all ON public.%I TO CURRENT_USER USING (true) WITH CHECK (true)', table_name);
+    EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON public.%I TO evpower_worker, service_role', table_name);
 END
 $$;
+REVOKE ALL ON FUNCTION evpower_protect_table(text) FROM PUBLIC, anon, authenticated;
+SELECT evpower_protect_table(name) FROM unnest(ARRAY[
+    'users', 'clients', 'locations', 'tariff_plans', 'tariff_rules', 'client_tariffs', 'promo_codes', 'stations',
+    'connectors', 'user_favorites', 'balance_topups', 'payment_transactions_odengi', 'payment_inbox', 'topup_refunds',
+    'pricing_history', 'charging_sessions', 'settlements', 'write_offs', 'promo_code_usage', 'id_tags',
+    'ocpp_transactions', 'ocpp_meter_values', 'station_commands', 'ocpp_configuration', 'station_events',
+    'quarantined_messages', 'audit_logs', 'idempotency_keys', 'used_nonces', 'rate_counters', 'push_outbox']) AS name;
 REVOKE UPDATE, DELETE ON payment_transactions_odengi, settlements FROM evpower_worker, service_role;
-ALTER TABLE ocpp_meter_values_default ENABLE ROW LEVEL SECURITY;
-ALTER TABLE ocpp_meter_values_default FORCE ROW LEVEL SECURITY;
-GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO evpower_worker, service_role, evpower_api;
-GRANT SELECT ON station_availability, location_status_view, ocpp_station_status TO evpower_worker, service_role, evpower_api;
+REVOKE ALL ON ocpp_meter_values_default, station_availability, location_status_view, ocpp_station_status
+    FROM PUBLIC, anon, authenticated, service_role;
+REVOKE ALL ON SEQUENCE station_epoch_seq, ocpp_transaction_id_seq FROM PUBLIC, anon, authenticated;
+GRANT USAGE ON SEQUENCE station_epoch_seq, ocpp_transaction_id_seq TO evpower_worker, service_role, evpower_api;
+GRANT SELECT ON station_availability, location_status_view, ocpp_station_status
+    TO evpower_worker, service_role, evpower_api;
 
 -- The app, reading through PostgREST with the anon key or a Supabase session ----------------------------------
 
@@ -115,10 +122,12 @@ $$;
 -- Balance changes reach the app's profile screen through Supabase realtime; the SELECT policy applies there.
 DO $$
 BEGIN
-    IF EXISTS (SELECT FROM pg_publication WHERE pubname = 'supabase_realtime')
+    IF EXISTS (SELECT FROM pg_publication WHERE pubname = 'supabase_realtime' AND NOT puballtables)
        AND NOT EXISTS (SELECT FROM pg_publication_tables WHERE pubname = 'supabase_realtime'
                           AND schemaname = 'public' AND tablename = 'clients') THEN
         ALTER PUBLICATION supabase_realtime ADD TABLE public.clients;
     END IF;
+EXCEPTION WHEN insufficient_privilege THEN
+    RAISE WARNING 'supabase_realtime belongs to another role: add public.clients to it by hand';
 END
 $$;
