@@ -20,6 +20,8 @@ class Settings(BaseSettings):
     enable_swagger: bool = False
     sentry_dsn: str = ""
     instance_id: str = ""
+    git_commit: str = ""
+    build_time: str = ""
 
     # Data
     database_url: SecretStr = SecretStr("postgresql://localhost/evpower")
