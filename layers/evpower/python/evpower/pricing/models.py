@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime, time
+from datetime import datetime, time
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Self
@@ -146,10 +146,19 @@ class Price:
 
 
 @dataclass(frozen=True, slots=True)
+class Bill:
+    """Som of a session: ``amount`` is what is booked, ``base_amount`` what it would be without a promo code."""
+
+    base_amount: Decimal
+    discount_amount: Decimal
+    amount: Decimal
+
+
+@dataclass(frozen=True, slots=True)
 class TariffRule:
     """One row of ``tariff_rules``: one price component and the conditions under which it holds (§9.3).
 
-    Times of day, weekdays and validity dates are those of Asia/Bishkek.
+    Times of day and weekdays are those of Asia/Bishkek; power is in kW.
     """
 
     id: str
@@ -167,8 +176,8 @@ class TariffRule:
     is_weekend: bool | None = None
     days_of_week: tuple[int, ...] = ()
     priority: int = 0
-    valid_from: date | None = None
-    valid_until: date | None = None
+    valid_from: datetime | None = None
+    valid_until: datetime | None = None
     min_duration_minutes: int | None = None
     max_duration_minutes: int | None = None
 

@@ -12,6 +12,7 @@ from typing import Any
 from evpower.clock import BISHKEK
 from evpower.money import som
 from evpower.pricing.models import (
+    Bill,
     ClientTariff,
     Component,
     DiscountType,
@@ -28,21 +29,23 @@ WATT_HOUR = Decimal("0.001")
 RESERVE_MINUTES = Decimal(60)
 # One week shows every change that the clock alone can bring; the eighth day closes the week that began mid-day.
 _HORIZON_DAYS = 8
+# How far ahead the start of a rule's validity is looked at.
+_FORESIGHT = timedelta(days=366)
 _WEEKEND = (6, 7)
 
 
 # --- Cost -------------------------------------------------------------------------------------------------------
 
 
-def cost(
+def bill(
     price: Price,
     energy_kwh: Decimal,
     minutes: Decimal = ZERO,
     promo: Promo | None = None,
     *,
     parking_minutes: Decimal = ZERO,
-) -> Decimal:
-    """Som to book for a session: ``energy x rate + minutes x rate + fee + parking - discount``, rounded once.
+) -> Bill:
+    """What to book for a session: ``energy x rate + minutes x rate + fee + parking - discount``.
 
     Args:
         price: the session's frozen price.
@@ -57,7 +60,21 @@ def cost(
         + price.session_fee
         + max(parking_minutes, ZERO) * price.parking_fee_per_minute
     )
-    return som(gross - discount(promo or price.promo, gross))
+    base = som(gross)
+    amount = som(gross - discount(promo or price.promo, gross))
+    return Bill(base_amount=base, discount_amount=base - amount, amount=amount)
+
+
+def cost(
+    price: Price,
+    energy_kwh: Decimal,
+    minutes: Decimal = ZERO,
+    promo: Promo | None = None,
+    *,
+    parking_minutes: Decimal = ZERO,
+) -> Decimal:
+    """Som to book for a session, rounded once: the ``amount`` of :func:`bill`."""
+    return bill(price, energy_kwh, minutes, promo, parking_minutes=parking_minutes).amount
 
 
 def discount(promo: Promo | None, gross: Decimal) -> Decimal:
@@ -137,7 +154,7 @@ def matches(rule: TariffRule, terms: StationTerms, now: datetime) -> bool:
     local = now.astimezone(BISHKEK)
     return (
         fits(rule, terms)
-        and _valid_on(rule, local.date())
+        and _valid_at(rule, now)
         and _on_weekday(rule, local.isoweekday())
         and in_window(rule.time_start, rule.time_end, local.time())
     )
@@ -175,8 +192,31 @@ def _floor(local: time, bound: time) -> time:
     return local.replace(microsecond=0) if bound.second else local.replace(second=0, microsecond=0)
 
 
-def _valid_on(rule: TariffRule, day: date) -> bool:
-    return (rule.valid_from is None or rule.valid_from <= day) and (rule.valid_until is None or day <= rule.valid_until)
+def begins(valid_from: datetime) -> datetime:
+    """First moment of a validity. A bound without a time of day is a date: it begins at midnight in Bishkek."""
+    day = _plain_date(valid_from)
+    return valid_from if day is None else _at(day, time.min)
+
+
+def ends(valid_until: datetime) -> datetime:
+    """First moment after a validity, whose end is inclusive: a date lasts until its midnight in Bishkek."""
+    day = _plain_date(valid_until)
+    return valid_until + timedelta(microseconds=1) if day is None else _at(day + timedelta(days=1), time.min)
+
+
+def _plain_date(moment: datetime) -> date | None:
+    """The date that somebody entered as a date: midnight there, or in UTC, where a database console puts it."""
+    for zone in (UTC, BISHKEK):
+        there = moment.astimezone(zone)
+        if there.time() == time.min:
+            return there.date()
+    return None
+
+
+def _valid_at(rule: TariffRule, now: datetime) -> bool:
+    return (rule.valid_from is None or begins(rule.valid_from) <= now) and (
+        rule.valid_until is None or now < ends(rule.valid_until)
+    )
 
 
 def _on_weekday(rule: TariffRule, weekday: int) -> bool:
@@ -206,11 +246,12 @@ def _rank(rule: TariffRule) -> tuple[int, datetime, str]:
 
 def select(offer: Offer, now: datetime) -> Price:
     """The price that holds at ``now``: client tariff, station price, plan of the station, default (§9.2)."""
-    price = _select(offer, now)
+    price = current(offer, now)
     return replace(price, next_rate_change=_next_change(offer, price, now))
 
 
-def _select(offer: Offer, now: datetime) -> Price:
+def current(offer: Offer, now: datetime) -> Price:
+    """As :func:`select`, without looking for the next change: for lists of many stations."""
     return (
         _client_price(offer, now)
         or _station_price(offer.station)
@@ -318,7 +359,7 @@ def _next_change(offer: Offer, price: Price, now: datetime) -> datetime | None:
     """First moment after ``now`` at which another price would hold, by the rows known now; UTC."""
     current = _rates(price)
     for moment in sorted(set(_moments(offer, now))):
-        if moment > now and _rates(_select(offer, moment)) != current:
+        if moment > now and _rates(current(offer, moment)) != current:
             return moment
     return None
 
@@ -335,14 +376,14 @@ def _moments(offer: Offer, now: datetime) -> Iterator[datetime]:
     if not rules:
         return
     today = now.astimezone(BISHKEK).date()
+    first_days = {today}
     for rule in rules:
-        if rule.valid_from is not None:
-            yield _at(rule.valid_from, time.min)
-        if rule.valid_until is not None and rule.valid_until < date.max:
-            yield _at(rule.valid_until + timedelta(days=1), time.min)
-    first_days = {today} | {
-        rule.valid_from for rule in rules if rule.valid_from is not None and rule.valid_from > today
-    }
+        if rule.valid_until is not None:
+            yield ends(rule.valid_until)
+        if rule.valid_from is not None and now < rule.valid_from < now + _FORESIGHT:
+            start = begins(rule.valid_from)
+            yield start
+            first_days.add(start.astimezone(BISHKEK).date())
     for day in {first + timedelta(days=ahead) for first in first_days for ahead in range(_HORIZON_DAYS + 1)}:
         yield _at(day, time.min)
         for rule in rules:

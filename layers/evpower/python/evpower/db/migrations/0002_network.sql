@@ -155,6 +155,9 @@ CREATE TABLE stations (
     ocpp_status text NOT NULL DEFAULT 'Available',
     error_code text,
     status_changed_at timestamptz,
+    status_charger_at timestamptz,
+    status_received_at timestamptz,
+    status_epoch bigint,
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now()
 );
@@ -193,6 +196,8 @@ CREATE TABLE connectors (
     updated_at timestamptz NOT NULL DEFAULT now(),
     UNIQUE (station_id, connector_number)
 );
+
+CREATE INDEX connectors_live_session_idx ON connectors (live_session_id) WHERE live_session_id IS NOT NULL;
 
 -- The counts that the app reads from the rows themselves.
 CREATE FUNCTION evpower_count_connectors() RETURNS trigger LANGUAGE plpgsql SET search_path = '' AS $$
