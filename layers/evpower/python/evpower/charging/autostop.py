@@ -68,7 +68,7 @@ def _passes(context: MeterContext, power_w: Decimal, seconds: Decimal, now: date
     ceiling = context.reserved_amount
     if context.limit_type is LimitType.AMOUNT:
         ceiling = min(ceiling, context.limit_value)
-    return cost >= ceiling
+    return cost > 0 and cost >= ceiling  # a free tariff has no reserve to run out of
 
 
 def _power(context: MeterContext, now: datetime) -> Decimal:

@@ -76,10 +76,15 @@ def apply(
     difference = register - state.register_wh
     if 0 <= difference <= bound:
         return accept(difference)
+    if difference < 0 and _is_stale(state, reading):
+        # Use case: transactionData of StopTransaction repeats Transaction.Begin after later readings were counted.
+        return state, ()
+    if -ALLOWANCE_WH <= difference < 0 and register > state.register_wh / 2:
+        return telemetry, ()  # rounding jitter of the register, not a restart
     candidate = state.candidate_wh
     if candidate is not None and 0 <= register - candidate <= bound:
         return accept(register - candidate)
-    if difference < 0 and register <= bound and candidate is None:
+    if register <= min(bound, state.register_wh / 2) and candidate is None:
         # Use case: power loss in the middle of a transaction, the register starts again at 0.
         return accept(register, RESET)
     return replace(telemetry, candidate_wh=register), (JUMP,)
@@ -111,6 +116,12 @@ def finish(
     if meter_stop_wh <= 0 < state.register_wh:
         return state, (NEGATIVE if meter_stop_wh < 0 else RESET,)
     return apply(state, Reading(stopped_at, energy_wh=meter_stop_wh), received_at, max_power_w, began_at)
+
+
+def _is_stale(state: MeterState, reading: Reading) -> bool:
+    return (
+        reading.sampled_at is not None and state.since_charger is not None and reading.sampled_at <= state.since_charger
+    )
 
 
 def _elapsed(state: MeterState, reading: Reading, received_at: datetime, began_at: datetime) -> timedelta:

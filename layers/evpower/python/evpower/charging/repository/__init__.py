@@ -1,0 +1,1 @@
+"""All SQL of charging: sessions, OCPP transactions, meter values, sweeps."""

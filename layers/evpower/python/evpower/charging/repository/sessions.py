@@ -1,0 +1,302 @@
+"""SQL of ``charging_sessions`` and ``settlements``."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from psycopg.types.json import Jsonb
+
+from evpower.charging.models import LimitType, MeterState, Session, SessionState
+from evpower.charging.settlement import Settlement
+from evpower.db import Conn
+from evpower.pricing.models import Price
+
+_FIELDS = tuple(Session.__dataclass_fields__)
+_COLUMNS = ", ".join(_FIELDS)
+_LIVE = "state IN ('pending', 'charging', 'stopping')"
+
+
+def session_of(row: Mapping[str, Any]) -> Session:
+    values = {name: row[name] for name in _FIELDS}
+    values["state"] = SessionState(values["state"])
+    values["limit_type"] = LimitType(values["limit_type"])
+    values["price"] = Price.from_json(values["price"])
+    return Session(**values)
+
+
+async def _one(conn: Conn, condition: str, parameters: tuple[Any, ...], *, lock: bool = False) -> Session | None:
+    query = f"SELECT {_COLUMNS} FROM charging_sessions WHERE {condition}{' FOR UPDATE' if lock else ''}"  # noqa: S608 - constant parts
+    row = await (await conn.execute(query, parameters)).fetchone()
+    return session_of(row) if row else None
+
+
+async def get(conn: Conn, session_id: str) -> Session | None:
+    return await _one(conn, "id = %s", (session_id,))
+
+
+async def lock(conn: Conn, session_id: str) -> Session | None:
+    return await _one(conn, "id = %s", (session_id,), lock=True)
+
+
+async def live_of_client(conn: Conn, client_id: str) -> Session | None:
+    return await _one(conn, f"user_id = %s AND {_LIVE}", (client_id,))
+
+
+async def live_on_connector(conn: Conn, station_id: str, connector_id: int) -> Session | None:
+    return await _one(conn, f"station_id = %s AND connector_id = %s AND {_LIVE}", (station_id, connector_id))
+
+
+async def latest_by_tag(conn: Conn, station_id: str, id_tag: str) -> Session | None:
+    """The newest app session that was given this tag; tags are case-insensitive (OCPP 1.6 §7.15)."""
+    return await _one(
+        conn,
+        "station_id = %s AND upper(id_tag) = upper(%s) AND start_source = 'app' ORDER BY created_at DESC LIMIT 1",
+        (station_id, id_tag),
+    )
+
+
+async def insert(
+    conn: Conn,
+    *,
+    session_id: str,
+    client_id: str,
+    station_id: str,
+    connector_id: int,
+    id_tag: str,
+    start_source: str,
+    limit_type: LimitType,
+    limit_value: Decimal,
+    price: Price,
+    pricing_history_id: int,
+    sample_interval_s: int,
+    correlation_id: str | None,
+    now: datetime,
+) -> None:
+    await conn.execute(
+        """
+        INSERT INTO charging_sessions (id, user_id, station_id, connector_id, id_tag, start_source, limit_type,
+            limit_value, price, pricing_history_id, promo_code, sample_interval_s, correlation_id, created_at,
+            start_time, updated_at)
+        VALUES (%(id)s, %(client_id)s, %(station_id)s, %(connector_id)s, %(id_tag)s, %(start_source)s,
+            %(limit_type)s, %(limit_value)s, %(price)s, %(history)s, %(promo)s, %(interval)s, %(correlation)s,
+            %(now)s, %(now)s, %(now)s)""",
+        {
+            "id": session_id,
+            "client_id": client_id,
+            "station_id": station_id,
+            "connector_id": connector_id,
+            "id_tag": id_tag,
+            "start_source": start_source,
+            "limit_type": limit_type.value,
+            "limit_value": limit_value,
+            "price": Jsonb(price.to_json()),
+            "history": pricing_history_id,
+            "promo": price.promo.code if price.promo else None,
+            "interval": sample_interval_s,
+            "correlation": correlation_id,
+            "now": now,
+        },
+    )
+
+
+async def add_reserve(conn: Conn, session_id: str, amount: Decimal, now: datetime) -> None:
+    """Count one more reserve that was booked for the session."""
+    await conn.execute(
+        """UPDATE charging_sessions
+              SET reserved_amount = taken_amount + %(amount)s, taken_amount = taken_amount + %(amount)s,
+                  reserve_count = reserve_count + 1, updated_at = %(now)s
+            WHERE id = %(id)s""",
+        {"id": session_id, "amount": amount, "now": now},
+    )
+
+
+async def begin_transaction(
+    conn: Conn,
+    session_id: str,
+    *,
+    transaction_id: int,
+    connector_id: int,
+    meter: MeterState,
+    began_at: datetime,
+    auto_stop_at: datetime | None,
+    state: SessionState | None,
+    now: datetime,
+) -> None:
+    """Bind the OCPP transaction; ``state`` None leaves a closed session closed (its energy is reconciled later)."""
+    await conn.execute(
+        """UPDATE charging_sessions
+              SET ocpp_transaction_id = %(transaction)s, connector_id = %(connector)s, meter_start = %(start)s,
+                  meter_current = %(register)s, meter_candidate = NULL, energy_wh = 0, charging_started_at = %(began)s,
+                  start_time = %(began)s, last_meter_at = %(since)s, last_meter_charger_at = %(charger)s,
+                  auto_stop_at = %(auto_stop)s, state = coalesce(%(state)s, state),
+                  stop_time = CASE WHEN %(state)s::text IS NULL THEN stop_time END,
+                  stop_reason = CASE WHEN %(state)s::text IS NULL THEN stop_reason END,
+                  error_code = CASE WHEN %(state)s::text IS NULL THEN error_code END,
+                  updated_at = %(now)s
+            WHERE id = %(id)s""",
+        {
+            "id": session_id,
+            "transaction": transaction_id,
+            "connector": connector_id,
+            "start": meter.meter_start_wh,
+            "register": meter.register_wh,
+            "began": began_at,
+            "since": meter.since,
+            "charger": meter.since_charger,
+            "auto_stop": auto_stop_at,
+            "state": state.value if state else None,
+            "now": now,
+        },
+    )
+
+
+async def request_stop(
+    conn: Conn, session_id: str, *, reason: str, initiator: str, limit_reached: bool, now: datetime
+) -> None:
+    await conn.execute(
+        """UPDATE charging_sessions
+              SET state = 'stopping', stop_requested_at = coalesce(stop_requested_at, %(now)s),
+                  stop_reason = coalesce(stop_reason, %(reason)s),
+                  stop_initiator = coalesce(stop_initiator, %(initiator)s),
+                  limit_reached = limit_reached OR %(limit)s, auto_stop_at = NULL, updated_at = %(now)s
+            WHERE id = %(id)s""",
+        {"id": session_id, "reason": reason, "initiator": initiator, "limit": limit_reached, "now": now},
+    )
+
+
+async def set_meter(conn: Conn, session_id: str, meter: MeterState, now: datetime) -> None:
+    await conn.execute(
+        """UPDATE charging_sessions
+              SET meter_current = %s, meter_candidate = %s, energy_wh = %s, last_meter_at = %s,
+                  last_meter_charger_at = %s, power_w = %s, current_a = %s, voltage_v = %s, soc_percent = %s,
+                  temperature_c = %s, updated_at = %s
+            WHERE id = %s""",
+        (
+            meter.register_wh,
+            meter.candidate_wh,
+            meter.energy_wh,
+            meter.since,
+            meter.since_charger,
+            meter.power_w,
+            meter.current_a,
+            meter.voltage_v,
+            meter.soc_percent,
+            meter.temperature_c,
+            now,
+            session_id,
+        ),
+    )
+
+
+async def flag_for_review(conn: Conn, session_id: str, reasons: list[str], now: datetime) -> None:
+    await conn.execute(
+        """UPDATE charging_sessions
+              SET needs_review = true, updated_at = %(now)s,
+                  review_reasons = ARRAY(SELECT DISTINCT unnest(review_reasons || %(reasons)s::text[]) ORDER BY 1)
+            WHERE id = %(id)s""",
+        {"id": session_id, "reasons": reasons, "now": now},
+    )
+
+
+async def close(
+    conn: Conn,
+    session: Session,
+    outcome: Settlement,
+    *,
+    state: SessionState,
+    revision: int,
+    base: Decimal,
+    reason: str,
+    initiator: str,
+    stopped_at: datetime,
+    now: datetime,
+) -> None:
+    """Write the bill of one settlement. The first reason of the end stays; figures follow the newest revision."""
+    await conn.execute(
+        """UPDATE charging_sessions
+              SET state = %(state)s, taken_amount = %(taken)s, final_amount = %(taken)s, amount = %(taken)s,
+                  base_amount = %(base)s, discount_amount = %(base)s - %(due)s,
+                  refund_amount = greatest(reserved_amount - %(taken)s, 0), written_off_amount = %(written_off)s,
+                  settlement_revision = %(revision)s, settled_energy_wh = energy_wh,
+                  stop_time = CASE WHEN settlement_revision = 0 OR stop_time IS NULL THEN %(stopped)s
+                                   ELSE stop_time END,
+                  stop_reason = coalesce(stop_reason, %(reason)s),
+                  stop_initiator = coalesce(stop_initiator, %(initiator)s),
+                  error_code = CASE WHEN %(state)s = 'error' THEN coalesce(stop_reason, %(reason)s) END,
+                  auto_stop_at = NULL, power_w = 0, current_a = 0, updated_at = %(now)s
+            WHERE id = %(id)s""",
+        {
+            "id": session.id,
+            "state": state.value,
+            "taken": outcome.taken,
+            "due": outcome.due,
+            "base": base,
+            "written_off": outcome.written_off,
+            "revision": revision,
+            "stopped": stopped_at,
+            "reason": reason,
+            "initiator": initiator,
+            "now": now,
+        },
+    )
+
+
+async def insert_settlement(
+    conn: Conn,
+    session: Session,
+    outcome: Settlement,
+    *,
+    revision: int,
+    source: str,
+    energy_wh: Decimal,
+    minutes: Decimal,
+    now: datetime,
+) -> None:
+    await conn.execute(
+        """INSERT INTO settlements (session_id, revision, source, energy_wh, minutes, due_amount, taken_before,
+               taken_after, written_off, created_at)
+           VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)""",
+        (
+            session.id,
+            revision,
+            source,
+            energy_wh,
+            minutes,
+            outcome.due,
+            session.taken_amount,
+            outcome.taken,
+            outcome.written_off,
+            now,
+        ),
+    )
+
+
+async def insert_write_off(
+    conn: Conn, session: Session, amount: Decimal, *, revision: int, reason: str, now: datetime
+) -> None:
+    await conn.execute(
+        """INSERT INTO write_offs (client_id, session_id, revision, amount, reason, created_at)
+           VALUES (%s, %s, %s, %s, %s, %s)""",
+        (session.user_id, session.id, revision, amount, reason, now),
+    )
+
+
+async def history(conn: Conn, client_id: str, limit: int, offset: int) -> tuple[list[dict[str, Any]], int]:
+    """Sessions of a client, newest first, with the names of station and location; and how many there are."""
+    cursor = await conn.execute(
+        """SELECT c.id, c.station_id, c.connector_id, c.status, c.energy, c.amount, c.start_time, c.stop_time,
+                  c.limit_type, c.limit_value, c.created_at, s.model, l.name AS location_name,
+                  l.address AS location_address
+             FROM charging_sessions c
+             JOIN stations s ON s.id = c.station_id
+             LEFT JOIN locations l ON l.id = s.location_id
+            WHERE c.user_id = %s ORDER BY c.created_at DESC, c.id LIMIT %s OFFSET %s""",
+        (client_id, limit, offset),
+    )
+    rows = await cursor.fetchall()
+    counted = await (
+        await conn.execute("SELECT count(*) AS total FROM charging_sessions WHERE user_id = %s", (client_id,))
+    ).fetchone()
+    assert counted is not None
+    return rows, int(counted["total"])

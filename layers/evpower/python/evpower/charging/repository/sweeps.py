@@ -1,0 +1,83 @@
+"""Queries that find sessions which need somebody to act. They only read; each session is checked again under lock."""
+
+from datetime import datetime
+
+from evpower.db import Conn
+
+
+async def _ids(conn: Conn, query: str, parameters: tuple[object, ...]) -> list[str]:
+    return [row["id"] for row in await (await conn.execute(query, parameters)).fetchall()]  # type: ignore[call-overload]
+
+
+async def never_started(conn: Conn, created_before: datetime, limit: int) -> list[str]:
+    return await _ids(
+        conn,
+        "SELECT id FROM charging_sessions WHERE state = 'pending' AND created_at < %s ORDER BY created_at LIMIT %s",
+        (created_before, limit),
+    )
+
+
+async def too_long(conn: Conn, created_before: datetime, limit: int) -> list[str]:
+    return await _ids(
+        conn,
+        """SELECT id FROM charging_sessions
+            WHERE state IN ('charging', 'stopping') AND coalesce(charging_started_at, created_at) < %s
+            ORDER BY created_at LIMIT %s""",
+        (created_before, limit),
+    )
+
+
+async def on_silent_stations(conn: Conn, silent_since: datetime, limit: int) -> list[str]:
+    return await _ids(
+        conn,
+        """SELECT c.id FROM charging_sessions c JOIN stations s ON s.id = c.station_id
+            WHERE c.state IN ('charging', 'stopping')
+              AND (s.last_heartbeat_at IS NULL OR s.last_heartbeat_at < %s)
+            ORDER BY c.created_at LIMIT %s""",
+        (silent_since, limit),
+    )
+
+
+async def readings_overdue(conn: Conn, now: datetime, limit: int) -> list[str]:
+    return await _ids(
+        conn,
+        """SELECT id FROM charging_sessions WHERE state = 'charging' AND auto_stop_at < %s
+            ORDER BY auto_stop_at LIMIT %s""",
+        (now, limit),
+    )
+
+
+async def stop_unanswered(conn: Conn, requested_before: datetime, limit: int) -> list[str]:
+    """Stopping sessions without an open RemoteStop: the command ended, the transaction did not."""
+    return await _ids(
+        conn,
+        """SELECT c.id FROM charging_sessions c
+            WHERE c.state = 'stopping' AND c.stop_requested_at < %s
+              AND NOT EXISTS (SELECT FROM station_commands k
+                               WHERE k.session_id = c.id AND k.action = 'RemoteStopTransaction'
+                                 AND (k.status IN ('queued', 'sent') OR k.created_at >= %s))
+            ORDER BY c.stop_requested_at LIMIT %s""",
+        (requested_before, requested_before, limit),
+    )
+
+
+async def late_readings(conn: Conn, read_before: datetime, limit: int) -> list[str]:
+    """Settled sessions whose meter moved afterwards and has been quiet since."""
+    return await _ids(
+        conn,
+        """SELECT id FROM charging_sessions
+            WHERE settlement_revision > 0 AND energy_wh <> settled_energy_wh AND last_meter_at < %s
+              AND state IN ('stopped', 'error')
+            ORDER BY last_meter_at LIMIT %s""",
+        (read_before, limit),
+    )
+
+
+async def open_command(conn: Conn, session_id: str, action: str) -> str | None:
+    cursor = await conn.execute(
+        """SELECT id FROM station_commands
+            WHERE session_id = %s AND action = %s AND status IN ('queued', 'sent') LIMIT 1""",
+        (session_id, action),
+    )
+    row = await cursor.fetchone()
+    return str(row["id"]) if row else None
