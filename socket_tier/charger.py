@@ -1,0 +1,82 @@
+"""What the server knows of one connected charger; handlers get it as their first argument."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+from evpower.charging.models import MeterContext
+from evpower.logging import get_logger
+from evpower.stations.models import Admission, RegistrationStatus
+from socket_tier.services import Services
+
+log = get_logger(__name__)
+
+
+class StationReplaced(Exception):
+    """The station has opened a newer socket; this one may no longer write."""
+
+
+class Caller(Protocol):
+    """The way back to the charger."""
+
+    async def call(self, action: str, payload: dict[str, Any], timeout: float | None = None) -> dict[str, Any]: ...
+
+
+class Charger:
+    """One charger on one socket.
+
+    Attributes:
+        admission: the station's record as loaded at the upgrade; boots are answered from it.
+        epoch: fencing token of this socket (``stations.connection_epoch``).
+        transactions: running transactions by id, kept so that a reading needs no query; advanced only after commit.
+        caller: calls the charger back; set by the connection.
+    """
+
+    def __init__(self, admission: Admission, epoch: int, services: Services) -> None:
+        self.admission = admission
+        self.epoch = epoch
+        self.services = services
+        self.transactions: dict[int, MeterContext] = {}
+        self.caller: Caller | None = None
+        self.on_accepted: Callable[[], None] | None = None
+        self._deferred: list[Callable[[], Awaitable[None]]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def station_id(self) -> str:
+        return self.admission.station_id
+
+    @property
+    def accepted(self) -> bool:
+        """The operator has accepted this station (``registration_status``)."""
+        return self.admission.registration_status is RegistrationStatus.ACCEPTED
+
+    def defer(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Run ``work`` in the background once the present message has been answered."""
+        self._deferred.append(work)
+
+    def run_deferred(self) -> None:
+        """Start what the handler deferred; called by the connection after the answer."""
+        if self._deferred:
+            deferred, self._deferred = self._deferred, []
+            for work in deferred:
+                self.spawn(work())
+
+    def spawn(self, work: Awaitable[None]) -> None:
+        """Run ``work`` in the background; a failure is logged."""
+        task = asyncio.get_running_loop().create_task(self._guarded(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _guarded(self, work: Awaitable[None]) -> None:
+        try:
+            await work
+        except Exception:
+            log.exception("background work for a charger failed", extra={"station_id": self.station_id})
+
+    async def finish_background(self, patience_s: float) -> None:
+        """Let background work end, at most ``patience_s``, then cancel it."""
+        if self._tasks:
+            await asyncio.wait(set(self._tasks), timeout=patience_s)
+        for task in list(self._tasks):
+            task.cancel()

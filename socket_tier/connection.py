@@ -1,0 +1,357 @@
+"""One charger's socket: frames in, answers out, calls both ways (ocpp.md §2).
+
+Inbound CALLs run one after the other, in order, from a bounded queue, in a task that exists only while there is work.
+CALLRESULT and CALLERROR are matched as they arrive, so a handler may call the charger back. One outbound CALL is in
+flight; further ones wait with a deadline each.
+"""
+
+import asyncio
+import time
+import uuid
+from collections import OrderedDict, deque
+from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
+from typing import Any, Protocol
+
+from evpower.logging import get_logger
+from socket_tier import metrics, rpc
+from socket_tier.charger import Charger, StationReplaced
+from socket_tier.dialect import Dialect, Durability, Route
+from socket_tier.rpc import BadFrame, Call, CallError, CallResult
+from socket_tier.unavailable import is_unavailable
+
+log = get_logger(__name__)
+
+TRY_AGAIN_LATER = 1013
+REPLACED = 4001
+COMMIT_PATIENCE_S = 20.0
+RETRY_PATIENCE_S = 3.0
+MAX_QUEUED_CALLS = 64
+MAX_QUEUED_BYTES = 512 * 1024
+_REMEMBERED_ANSWERS = 8
+_REMEMBERED_BYTES = 4096
+
+
+class CallFailed(Exception):
+    """A call to the charger that brought no usable answer."""
+
+
+class CallTimedOut(CallFailed):
+    """No answer within the deadline. ``written`` tells whether the frame left."""
+
+    def __init__(self, written: bool) -> None:
+        super().__init__("the charger did not answer in time" if written else "the line was busy until the deadline")
+        self.written = written
+
+
+class CallRefused(CallFailed):
+    """The charger answered CALLERROR, or something that is no answer to this action."""
+
+    def __init__(self, code: str, description: str) -> None:
+        super().__init__(f"{code}: {description}" if description else code)
+        self.code = code
+
+
+class ConnectionGone(CallFailed):
+    """The socket closed before the answer came."""
+
+    def __init__(self) -> None:
+        super().__init__("the charger's connection closed")
+
+
+class CommandNotSupported(CallFailed):
+    """The connection's OCPP version has no such command in its table."""
+
+
+class Link(Protocol):
+    """The part of a WebSocket that a connection uses."""
+
+    async def send(self, message: bytes, text: bool | None = None) -> None: ...
+
+    async def close(self, code: int = 1000, reason: str = "") -> None: ...
+
+
+class ChargerConnection:
+    """RPC over one socket. ``run`` reads until the socket closes; the rest may be used from any task of the loop."""
+
+    def __init__(self, link: Link, dialect: Dialect, charger: Charger, *, call_timeout_s: float = 30.0) -> None:
+        self.charger = charger
+        self.dialect = dialect
+        self.last_seen = time.monotonic()
+        self._link = link
+        self._call_timeout_s = call_timeout_s
+        self._queue: deque[tuple[Call | BadFrame, bytes]] = deque()
+        self._queued_bytes = 0
+        self._room = asyncio.Event()
+        self._worker: asyncio.Task[None] | None = None
+        self._line = asyncio.Lock()
+        self._waiting: tuple[str, asyncio.Future[dict[str, Any]]] | None = None
+        self._answers: OrderedDict[rpc.MessageId, tuple[bytes | int, bytes]] = OrderedDict()
+        self._quirks: set[str] = set()
+        self._closed = False
+
+    @property
+    def station_id(self) -> str:
+        return self.charger.station_id
+
+    @property
+    def epoch(self) -> int:
+        return self.charger.epoch
+
+    @property
+    def accepts_commands(self) -> bool:
+        """Commands go only to a station whose registration is accepted."""
+        return self.charger.accepted and not self._closed
+
+    # --- reading ------------------------------------------------------------------------------------------------
+
+    async def run(self, frames: AsyncIterator[bytes]) -> None:
+        """Read until the socket closes, then finish the work that was received."""
+        try:
+            async for data in frames:
+                self.last_seen = time.monotonic()
+                await self.feed(data)
+        finally:
+            self._closed = True
+            self._fail_waiting(ConnectionGone())
+            if self._worker is not None:
+                # What was received is true even if the charger is gone; it is applied although nobody hears it.
+                with suppress(asyncio.CancelledError):
+                    await asyncio.shield(self._worker)
+
+    async def feed(self, data: bytes) -> None:
+        """Take one frame; returns at once unless the queue of this charger is full."""
+        frame = rpc.parse(data)
+        if type(frame) is CallResult or type(frame) is CallError:
+            self._settle(frame)
+        elif type(frame) is BadFrame and self._route(frame.action) is None:
+            metrics.call_errors(frame.code)
+            await self._send(rpc.error_frame(frame.id, frame.code, frame.description))
+        else:
+            await self._enqueue(frame, data)
+
+    async def _enqueue(self, frame: Call | BadFrame, data: bytes) -> None:
+        while len(self._queue) >= MAX_QUEUED_CALLS or self._queued_bytes > MAX_QUEUED_BYTES:
+            # Not read means not acknowledged: the charger's own TCP window holds the rest.
+            self._room.clear()
+            await self._room.wait()
+        self._queue.append((frame, data))
+        self._queued_bytes += len(data)
+        if self._worker is None:
+            self._worker = asyncio.get_running_loop().create_task(self._work())
+
+    def _settle(self, frame: CallResult | CallError) -> None:
+        waiting = self._waiting
+        if waiting is None or str(frame.id) != waiting[0]:
+            # Late, repeated or invented: nobody waits for it.
+            metrics.unexpected_answers.inc()
+            return
+        future = waiting[1]
+        if future.done():
+            return
+        if type(frame) is CallResult:
+            future.set_result(frame.payload)
+        elif isinstance(frame, CallError):
+            future.set_exception(CallRefused(frame.code, frame.description))
+
+    # --- handling -----------------------------------------------------------------------------------------------
+
+    async def _work(self) -> None:
+        try:
+            while self._queue:
+                frame, data = self._queue.popleft()
+                self._queued_bytes -= len(data)
+                self._room.set()
+                await self._handle(frame, data)
+        except Exception:
+            log.exception("connection worker failed", extra={"station_id": self.station_id})
+        finally:
+            self._worker = None
+            if self._queue and not self._closed:
+                self._worker = asyncio.get_running_loop().create_task(self._work())
+
+    def _route(self, action: str | None) -> Route | None:
+        """Route of a malformed CALL that must not be refused even so; None for all others."""
+        route = self.dialect.routes.get(action) if action else None
+        return route if route is not None and route.on_fault is not None else None
+
+    async def _handle(self, frame: Call | BadFrame, data: bytes) -> None:
+        repeated = self._answers.get(frame.id)
+        if repeated is not None and self._same(repeated[0], data):
+            await self._send(repeated[1])
+            return
+        started = time.perf_counter()
+        answer = await self._answer(frame)
+        if answer is None:
+            return
+        self._remember(frame.id, data, answer)
+        await self._send(answer)
+        self.charger.run_deferred()
+        metrics.handled(frame.action or "", time.perf_counter() - started)
+
+    async def _answer(self, frame: Call | BadFrame) -> bytes | None:
+        """The frame that answers ``frame``; None when there must be no answer."""
+        action = frame.action or ""
+        route = self.dialect.routes.get(action)
+        if route is None:
+            known = action in self.dialect.schemas.actions
+            return self._error(frame, rpc.NOT_SUPPORTED if known else rpc.NOT_IMPLEMENTED, f"{action[:50]}")
+        if isinstance(frame, BadFrame):
+            return await self._on_fault(route, frame, frame.payload, frame.code, frame.description)
+        if not route.before_accepted and not self.charger.accepted:
+            reason = "the registration of this station is not accepted"
+            return await self._on_fault(route, frame, frame.payload, rpc.SECURITY_ERROR, reason)
+        checked = self.dialect.schemas.check_request(action, frame.payload)
+        if checked.quirks:
+            self._log_quirks(action, checked.quirks)
+        if checked.fault is not None:
+            return await self._on_fault(route, frame, frame.payload, checked.fault.code, checked.fault.description)
+        return await self._durably(route, frame, checked.payload)
+
+    async def _on_fault(
+        self, route: Route, frame: Call | BadFrame, payload: Any, code: str, description: str
+    ) -> bytes | None:
+        if route.on_fault is None:
+            return self._error(frame, code, description)
+        on_fault = route.on_fault
+
+        async def keep(charger: Charger, raw: Any) -> dict[str, Any]:
+            return await on_fault(charger, raw, f"{code}: {description}")
+
+        return await self._durably(Route(keep, route.durability), frame, payload)
+
+    async def _durably(self, route: Route, frame: Call | BadFrame, payload: Any) -> bytes | None:
+        """Run the handler; while the database is away, again and again for as long as the route allows."""
+        deadline = time.monotonic() + (COMMIT_PATIENCE_S if route.durability is Durability.COMMIT else RETRY_PATIENCE_S)
+        pause = 0.1
+        while True:
+            try:
+                result = await route.handler(self.charger, payload)
+                self.dialect.schemas.require_response(frame.action or "", result)
+                return rpc.result_frame(frame.id, result)
+            except StationReplaced:
+                await self.close(REPLACED, "replaced by a newer connection of this station")
+                return None
+            except Exception as error:
+                away = is_unavailable(error)
+                if away and route.durability is not Durability.NONE and time.monotonic() + pause < deadline:
+                    if self._closed:
+                        return None
+                    await asyncio.sleep(pause)
+                    pause = min(pause * 2, 1.0)
+                    continue
+                return await self._give_up(route, frame, error, away)
+
+    async def _give_up(self, route: Route, frame: Call | BadFrame, error: Exception, away: bool) -> bytes | None:
+        extra = {"station_id": self.station_id, "action": frame.action, "message_id": str(frame.id)}
+        if away:
+            log.error("the database is away", extra={**extra, "error": str(error)})
+        else:
+            log.exception("handler failed", extra=extra, exc_info=error)
+        if route.durability is Durability.COMMIT:
+            metrics.unanswered.inc()
+            if away:
+                # Use case: the charger keeps unanswered transaction messages and sends them after it reconnects.
+                await self.close(TRY_AGAIN_LATER, "cannot store messages at the moment, try again later")
+            return None
+        return self._error(frame, rpc.INTERNAL_ERROR, "the message could not be processed, try again later")
+
+    # --- calling the charger ------------------------------------------------------------------------------------
+
+    async def call(self, action: str, payload: Mapping[str, Any], timeout: float | None = None) -> dict[str, Any]:
+        """Send a CALL and wait for its CALLRESULT, at most ``timeout`` seconds in all, waiting for the line included.
+
+        Raises:
+            CommandNotSupported: the action is not in the version's command table.
+            OutboundInvalid: the payload does not pass the action's schema.
+            CallTimedOut, CallRefused, ConnectionGone: no usable answer.
+        """
+        if action not in self.dialect.commands:
+            raise CommandNotSupported(f"{self.dialect.subprotocol} has no command {action} here")
+        request = dict(payload)
+        self.dialect.schemas.require_request(action, request)
+        written = False
+        try:
+            async with asyncio.timeout(timeout or self._call_timeout_s), self._line:
+                if self._closed:
+                    raise ConnectionGone
+                message_id = str(uuid.uuid4())
+                future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+                self._waiting = (message_id, future)
+                try:
+                    written = True
+                    if not await self._send(rpc.call_frame(message_id, action, request)):
+                        raise ConnectionGone
+                    answer = await future
+                finally:
+                    self._waiting = None
+        except TimeoutError:
+            raise CallTimedOut(written) from None
+        checked = self.dialect.schemas.check_response(action, answer)
+        if checked.quirks:
+            self._log_quirks(f"{action} answer", checked.quirks)
+        if checked.fault is not None:
+            raise CallRefused(checked.fault.code, checked.fault.description)
+        on_answer = self.dialect.commands[action].on_answer
+        if on_answer is not None:
+            await on_answer(self.charger, request, checked.payload)
+        return checked.payload
+
+    def _fail_waiting(self, error: CallFailed) -> None:
+        if self._waiting is not None and not self._waiting[1].done():
+            self._waiting[1].set_exception(error)
+
+    # --- ending -------------------------------------------------------------------------------------------------
+
+    async def close(self, code: int, reason: str) -> None:
+        """Close the socket; pending calls fail at once."""
+        self._closed = True
+        self._room.set()
+        self._fail_waiting(ConnectionGone())
+        await self._link.close(code, reason)
+
+    async def drained(self) -> None:
+        """Wait until every CALL that was received has been handled (shutdown)."""
+        while self._worker is not None:
+            await asyncio.shield(self._worker)
+
+    # --- small parts --------------------------------------------------------------------------------------------
+
+    async def _send(self, frame: bytes) -> bool:
+        try:
+            await self._link.send(frame, text=True)
+        except Exception as error:  # the library's ConnectionClosed and whatever a dying transport raises
+            log.debug("frame not sent", extra={"station_id": self.station_id, "error": str(error)})
+            return False
+        return True
+
+    def _error(self, frame: Call | BadFrame, code: str, description: str) -> bytes:
+        metrics.call_errors(code)
+        log.info(
+            "call refused",
+            extra={"station_id": self.station_id, "action": frame.action, "code": code, "why": description[:200]},
+        )
+        return rpc.error_frame(frame.id, code, description)
+
+    def _remember(self, message_id: rpc.MessageId, data: bytes, answer: bytes) -> None:
+        """Use case: the charger did not see the answer and sends the same message id again."""
+        self._answers[message_id] = (data if len(data) <= _REMEMBERED_BYTES else hash(data), answer)
+        if len(self._answers) > _REMEMBERED_ANSWERS:
+            self._answers.popitem(last=False)
+
+    @staticmethod
+    def _same(remembered: bytes | int, data: bytes) -> bool:
+        """Same content: byte for byte in general, at least as JSON where the charger formats it anew."""
+        if isinstance(remembered, int):
+            return remembered == hash(data)
+        if remembered == data:
+            return True
+        return rpc.parse(remembered) == rpc.parse(data)
+
+    def _log_quirks(self, action: str, quirks: tuple[str, ...]) -> None:
+        """Once per station and oddity, so that a chatty charger does not fill the log."""
+        for quirk in quirks:
+            key = f"{action}: {quirk}"
+            if key not in self._quirks and len(self._quirks) < 100:
+                self._quirks.add(key)
+                log.warning("tolerated", extra={"station_id": self.station_id, "quirk": key})

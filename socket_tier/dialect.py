@@ -1,0 +1,84 @@
+"""What makes one OCPP version: its schemas, its routing table and its commands, as data.
+
+Adding an action is one file with a handler and one row in the version's routing table; adding a command is one row in
+its command table. The connection knows neither by name.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from socket_tier.schemas import SchemaSet
+
+if TYPE_CHECKING:
+    from socket_tier.charger import Charger
+
+Payload: TypeAlias = dict[str, Any]
+Handler: TypeAlias = "Callable[[Charger, Payload], Awaitable[Payload]]"
+FaultHandler: TypeAlias = "Callable[[Charger, Any, str], Awaitable[Payload]]"
+
+
+class Durability(Enum):
+    """What an answer promises."""
+
+    NONE = "none"
+    """Answered from memory; a failure of ours is a CALLERROR InternalError."""
+    RETRY = "retry"
+    """Tried again for a few seconds while the database is away, then InternalError."""
+    COMMIT = "commit"
+    """A transaction message: no durable commit, no answer. The charger keeps it and sends it again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One inbound action.
+
+    Attributes:
+        handler: gets the charger and the checked payload, returns the answer's payload.
+        durability: what happens to the answer while the database is away.
+        before_accepted: processed although the station's registration is not accepted (boots).
+        on_fault: takes a message that breaks its schema or comes from a station that is not accepted, where the
+            specification forbids to refuse it (StopTransaction); gets the raw payload and the reason.
+    """
+
+    handler: Handler
+    durability: Durability = Durability.NONE
+    before_accepted: bool = False
+    on_fault: "FaultHandler | None" = None
+
+
+class Outcome(Enum):
+    """What a charger's answer means for a command."""
+
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+
+
+@dataclass(frozen=True, slots=True)
+class CommandSpec:
+    """One outbound command.
+
+    Attributes:
+        accepted: values of the answer's ``status`` that mean success; empty when any answer is one.
+        on_answer: stores what the answer tells (configuration), after the answer arrived.
+    """
+
+    accepted: frozenset[str] = frozenset({"Accepted"})
+    on_answer: "Callable[[Charger, Payload, Payload], Awaitable[None]] | None" = None
+
+    def outcome(self, answer: Mapping[str, Any]) -> Outcome:
+        """Map the charger's answer to accepted or rejected."""
+        if not self.accepted or answer.get("status") in self.accepted:
+            return Outcome.ACCEPTED
+        return Outcome.REJECTED
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """One OCPP version."""
+
+    subprotocol: str
+    schemas: SchemaSet
+    routes: Mapping[str, Route]
+    commands: Mapping[str, CommandSpec]

@@ -1,0 +1,160 @@
+"""The gate in front of the upgrade: limits, authentication, the station's record. Everything it refuses costs little.
+
+Order: is this server open, is there room for this address, which station, does it exist and may it connect, is it who
+it says it is, do we share a version. The checks themselves are pure (:mod:`socket_tier.admission`).
+"""
+
+import random
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from evpower.config import Settings
+from evpower.logging import get_logger
+from evpower.stations.credentials import verify_authorization_key
+from evpower.stations.models import AdminStatus, Admission
+from socket_tier import admission as rules
+from socket_tier.admission import FailureBackOff, Refusal, TokenBucket, TrustedProxies
+from socket_tier.unavailable import is_unavailable
+
+log = get_logger(__name__)
+
+ACCEPTS_PER_SECOND = 500.0
+ACCEPT_BURST = 2000.0
+# Load balancers pass the subject of a client certificate that they verified in this header.
+CERTIFICATE_HEADER = "X-Amzn-Mtls-Clientcert-Subject"
+
+
+@dataclass(frozen=True, slots=True)
+class UpgradeRequest:
+    """What the gate needs of an HTTP request; header names in any case."""
+
+    path: str
+    peer: str
+    offered: Sequence[str]
+    authorization: str | None = None
+    forwarded_for: str | None = None
+    certificate_subject: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """An admitted upgrade."""
+
+    admission: Admission
+    subprotocol: str
+    named: bool  # the chosen subprotocol is named in the answer
+    address: str
+
+
+class Gate:
+    """Decides about upgrades and counts the sockets of each address."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        supported: Sequence[str],
+        load: Callable[[str], Awaitable[Admission | None]],
+    ) -> None:
+        self._settings = settings
+        self._supported = supported
+        self._load = load
+        self._proxies = TrustedProxies.parse(settings.trusted_proxies)
+        self._bucket = TokenBucket(ACCEPTS_PER_SECOND, ACCEPT_BURST)
+        # A charger with a wrong key slows down only itself, not its neighbours behind the same router; an address
+        # that tries many stations slows down as a whole.
+        self._station_failures = FailureBackOff(free=5, longest_s=30.0)
+        self._address_failures = FailureBackOff(free=30, longest_s=60.0)
+        self._per_address: Counter[str] = Counter()
+        self.open_sockets = 0
+        self.closed = False
+
+    def enter(self, address: str) -> None:
+        """Count a socket; :meth:`leave` must follow."""
+        self._per_address[address] += 1
+        self.open_sockets += 1
+
+    def leave(self, address: str) -> None:
+        self._per_address[address] -= 1
+        self.open_sockets -= 1
+        if self._per_address[address] <= 0:
+            del self._per_address[address]
+
+    def address_of(self, peer: str, forwarded_for: str | None) -> str:
+        """The caller's own address behind our proxies."""
+        return self._proxies.client_address(peer, forwarded_for)
+
+    def room_for(self, address: str) -> Refusal | None:
+        """Refusal while the server is closed or full, or the address has too many sockets or comes too fast."""
+        if self.closed:
+            return _busy("The server is restarting; connect again in a moment.", 2)
+        if self.open_sockets >= self._settings.ocpp_max_connections:
+            return _busy("The server is full; connect again later.", 10)
+        if self._per_address[address] >= self._settings.ocpp_max_connections_per_address:
+            return _busy("Too many connections from this address; connect again later.", 30)
+        if not self._bucket.take(time.monotonic()):
+            return _busy("Too many chargers connect at this moment; connect again shortly.", 1)
+        return None
+
+    async def admit(self, request: UpgradeRequest) -> Pass | Refusal:
+        """Decide about a charger's upgrade request."""
+        address = self.address_of(request.peer, request.forwarded_for)
+        refusal = self.room_for(address)
+        if refusal is not None:
+            return refusal
+        reference = rules.station_reference(request.path)
+        if reference is None:
+            return Refusal(HTTPStatus.NOT_FOUND, "Chargers connect at /ocpp/{station id} or /ws/{station id}.")
+        now = time.monotonic()
+        pair = f"{address} {reference}"
+        wait = max(self._station_failures.wait(pair, now), self._address_failures.wait(address, now))
+        if wait > 0:
+            return _busy("Too many refused attempts; try again later.", int(wait) + 1, jitter=0)
+        verdict = await self._decide(request, reference, address)
+        if isinstance(verdict, Pass):
+            self._station_failures.succeed(pair)
+        elif verdict.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.NOT_FOUND, HTTPStatus.FORBIDDEN):
+            self._station_failures.fail(pair, now)
+            self._address_failures.fail(address, now)
+        return verdict
+
+    async def _decide(self, request: UpgradeRequest, reference: str, address: str) -> Pass | Refusal:
+        try:
+            station = await self._load(reference)
+        except Exception as error:
+            if not is_unavailable(error):
+                raise
+            log.warning("no upgrade: the database is away", extra={"error": str(error)})
+            return _busy("The server cannot look up stations at the moment; connect again shortly.", 5)
+        if station is None:
+            return Refusal(HTTPStatus.NOT_FOUND, "This station is not known here.")
+        if station.status is AdminStatus.INACTIVE:
+            return Refusal(HTTPStatus.FORBIDDEN, "This station is switched off by its operator.")
+        trusted = self._proxies.trusts(request.peer)
+        refusal = rules.authenticate(
+            references=frozenset({station.station_id, station.serial_number, reference}),
+            key_set=station.auth_key_hash is not None,
+            check=lambda password: verify_authorization_key(station.auth_key_hash, password),
+            credentials=rules.basic_credentials(request.authorization),
+            certificate_cn=rules.certificate_name(request.certificate_subject) if trusted else None,
+            allow_unauthenticated=self._settings.allow_unauthenticated_stations,
+        )
+        if refusal is not None:
+            return refusal
+        chosen = rules.choose_subprotocol(
+            request.offered, self._supported, allow_missing=station.allow_missing_subprotocol
+        )
+        if isinstance(chosen, Refusal):
+            return chosen
+        return Pass(station, chosen[0], chosen[1], address)
+
+
+def _busy(sentence: str, seconds: int, *, jitter: int = 5) -> Refusal:
+    """503 with a spread Retry-After, so that a crowd does not come back all at once."""
+    return Refusal(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        sentence,
+        seconds + random.randint(0, jitter),  # noqa: S311 - spread, not a secret
+    )

@@ -1,0 +1,113 @@
+"""Group commit of meter readings: every charger's handler awaits one shared flush (design: Meter values).
+
+A reading is acknowledged only after its commit. While one flush runs, the next batch gathers, so batches grow with the
+load; an idle process adds only a few milliseconds. A batch that the database refuses is stored row by row, and only
+the offending message is put aside for the operator.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+
+from evpower.charging.models import MeterUpdate
+from evpower.db import Conn, Database
+from evpower.logging import get_logger
+from socket_tier import metrics
+from socket_tier.unavailable import is_unavailable
+
+log = get_logger(__name__)
+
+LINGER_S = 0.004
+MAX_BATCH = 500
+
+FlushRows = Callable[[Conn, Sequence[MeterUpdate]], Awaitable[frozenset[int]]]
+"""Stores a batch in the caller's transaction; returns the positions whose session or connection is no longer live."""
+Quarantine = Callable[[Conn, MeterUpdate, str], Awaitable[None]]
+
+
+class MeterFlush:
+    """Gathers updates and commits them together."""
+
+    def __init__(
+        self,
+        database: Database,
+        flush_rows: FlushRows,
+        quarantine: Quarantine,
+        *,
+        linger_s: float = LINGER_S,
+        max_batch: int = MAX_BATCH,
+    ) -> None:
+        self._database = database
+        self._flush_rows = flush_rows
+        self._quarantine = quarantine
+        self._linger_s = linger_s
+        self._max_batch = max_batch
+        self._pending: list[tuple[MeterUpdate, asyncio.Future[bool]]] = []
+        self._running: asyncio.Task[None] | None = None
+
+    async def store(self, update: MeterUpdate) -> bool:
+        """Wait until ``update`` is committed.
+
+        Returns False when its readings are stored but its session was not updated, because the session has ended or
+        the station has connected elsewhere meanwhile: what the caller knows of them is out of date.
+
+        Raises:
+            psycopg.Error: the database is away; nothing of this update is stored.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[bool] = loop.create_future()
+        self._pending.append((update, future))
+        if self._running is None:
+            self._running = loop.create_task(self._run())
+        return await future
+
+    async def drained(self) -> None:
+        """Wait until nothing is pending (shutdown)."""
+        while self._running is not None:
+            await asyncio.shield(self._running)
+
+    async def _run(self) -> None:
+        try:
+            await asyncio.sleep(self._linger_s)
+            while self._pending:
+                batch, self._pending = self._pending[: self._max_batch], self._pending[self._max_batch :]
+                await self._flush(batch)
+        finally:
+            self._running = None
+
+    async def _flush(self, batch: list[tuple[MeterUpdate, asyncio.Future[bool]]]) -> None:
+        started = time.perf_counter()
+        updates = [update for update, _ in batch]
+        try:
+            stale = await self._database.run(lambda conn: self._flush_rows(conn, updates))
+        except Exception as error:
+            if is_unavailable(error) or len(batch) == 1:
+                await self._fail(batch, error)
+            else:
+                log.warning("batch refused, storing row by row", extra={"rows": len(batch), "error": str(error)})
+                for item in batch:
+                    await self._flush([item])
+            return
+        metrics.flush_seconds.observe(time.perf_counter() - started)
+        metrics.flushed_rows.inc(sum(len(update.readings) for update in updates))
+        for position, (_, future) in enumerate(batch):
+            if not future.done():
+                future.set_result(position not in stale)
+
+    async def _fail(self, batch: list[tuple[MeterUpdate, asyncio.Future[bool]]], error: Exception) -> None:
+        """The database is away: everybody tries again. One message that it refuses: put aside and acknowledged."""
+        if not is_unavailable(error):
+            update = batch[0][0]
+            log.error("meter values put aside", extra={"station_id": update.station_id, "error": str(error)})
+            try:
+                await self._database.run(lambda conn: self._quarantine(conn, update, str(error)))
+            except Exception as second:
+                error = second
+            else:
+                metrics.quarantined_rows.inc()
+                if not batch[0][1].done():
+                    batch[0][1].set_result(False)
+                return
+        for _, future in batch:
+            if not future.done():
+                future.set_exception(error)

@@ -1,0 +1,178 @@
+"""MeterValues of OCPP 1.6 made into readings. Pure (ocpp.md §3 MeterValues; OCPP 1.6 sections 7.31-7.33, 7.45).
+
+Default unit Wh, kWh converted; default measurand Energy.Active.Import.Register; where a measurand has no total, its
+phases L1..L3 are summed (voltages averaged, line voltages never mixed in); signed values are kept raw; texts are
+cleaned of NUL. A value that cannot be read is left out and flagged, never guessed.
+"""
+
+from collections.abc import Iterable, Mapping
+from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
+from typing import Any
+
+import orjson
+
+from evpower.charging.models import Reading
+from socket_tier.timestamps import parse_time
+
+ENERGY = "Energy.Active.Import.Register"
+SIGNED = "signed"
+UNREADABLE = "unreadable_value"
+UNKNOWN_UNIT = "unknown_unit"
+OUT_OF_RANGE = "out_of_range"
+NO_TIME = "unreadable_timestamp"
+BEGIN = "begin_register"
+
+_TENTH = Decimal("0.1")
+_HUNDREDTH = Decimal("0.01")
+_ONE = Decimal(1)
+_THOUSAND = Decimal(1000)
+
+# measurand -> (field of Reading, unit -> factor, default unit, step, largest magnitude the column holds)
+_Rule = tuple[str, Mapping[str, Decimal], str, Decimal, Decimal]
+_RULES: dict[str, _Rule] = {
+    ENERGY: ("energy_wh", {"wh": _ONE, "kwh": _THOUSAND}, "wh", _TENTH, Decimal(10) ** 12),
+    "Power.Active.Import": ("power_w", {"w": _ONE, "kw": _THOUSAND}, "w", _TENTH, Decimal(10) ** 9),
+    "Current.Import": ("current_a", {"a": _ONE}, "a", _HUNDREDTH, Decimal(10) ** 6),
+    "Voltage": ("voltage_v", {"v": _ONE, "kv": _THOUSAND}, "v", _HUNDREDTH, Decimal(10) ** 6),
+    "SoC": ("soc_percent", {"percent": _ONE, "%": _ONE}, "percent", _TENTH, Decimal(100)),
+    "Temperature": (
+        "temperature_c",
+        {"celsius": _ONE, "celcius": _ONE, "c": _ONE, "k": _ONE, "kelvin": _ONE, "fahrenheit": _ONE, "f": _ONE},
+        "celsius",
+        _TENTH,
+        Decimal(1000),
+    ),
+}
+_AVERAGED = frozenset({"voltage_v", "soc_percent", "temperature_c"})
+_PHASES = {"L1": "L1", "L1-N": "L1", "L2": "L2", "L2-N": "L2", "L3": "L3", "L3-N": "L3"}
+_LINE = "line"  # L1-L2 and its like: used for a voltage only when nothing else is there
+# The energy that the car got is measured at the outlet; other places are a last resort.
+_LOCATION_RANK = {None: 0, "": 0, "Outlet": 0, "Cable": 1, "EV": 2, "Inlet": 3, "Body": 4}
+
+# field -> location rank -> phase (None = total) -> value
+_Found = dict[str, dict[int, dict[str | None, Decimal]]]
+
+
+def readings(meter_values: Iterable[Mapping[str, Any]]) -> tuple[Reading, ...]:
+    """One reading per ``meterValue`` entry, in the order sent. Wh, W, A, V, percent, degrees Celsius."""
+    return tuple([_reading(entry) for entry in meter_values])
+
+
+def _reading(entry: Mapping[str, Any]) -> Reading:
+    sampled_at = parse_time(entry["timestamp"])
+    flags: list[str] = [] if sampled_at is not None else [NO_TIME]
+    found: _Found = {}
+    context: str | None = None
+    for sample in entry["sampledValue"]:
+        measurand = sample.get("measurand") or ENERGY
+        rule = _RULES.get(measurand)
+        if rule is None:
+            continue
+        if sample.get("format") == "SignedData":
+            flags.append(SIGNED)
+            continue
+        value = _value(sample, rule, flags)
+        if value is None:
+            continue
+        if context is None or measurand == ENERGY:
+            context = sample.get("context") or context
+        phase = sample.get("phase")
+        if phase:
+            phase = _PHASES.get(phase, _LINE if "-L" in phase else "N")
+            if phase == "N":
+                continue
+        else:
+            phase = None
+        rank = _LOCATION_RANK.get(sample.get("location"), 5)
+        found.setdefault(rule[0], {}).setdefault(rank, {})[phase] = value
+    values = {name: _combine(name, by_rank[min(by_rank)]) for name, by_rank in found.items()}
+    if context == "Transaction.Begin" and "energy_wh" in values:
+        # Nothing was delivered yet, and some chargers send 0 here whatever their register shows.
+        del values["energy_wh"]
+        flags.append(BEGIN)
+    return Reading(
+        sampled_at,
+        values.get("energy_wh"),
+        values.get("power_w"),
+        values.get("current_a"),
+        values.get("voltage_v"),
+        values.get("soc_percent"),
+        values.get("temperature_c"),
+        _context(context),
+        tuple(dict.fromkeys(flags)) if flags else (),
+        raw_text(entry),
+    )
+
+
+def _context(text: str | None) -> str | None:
+    return text.replace("\x00", "")[:50] if text else None
+
+
+def _value(sample: Mapping[str, Any], rule: _Rule, flags: list[str]) -> Decimal | None:
+    """The sample in the reading's unit, or None with a flag that says why it is not used."""
+    field, units, default_unit, step, largest = rule
+    unit = (sample.get("unit") or default_unit).lower()
+    factor = units.get(unit)
+    if factor is None:
+        flags.append(UNKNOWN_UNIT)
+        return None
+    text = sample["value"]
+    try:
+        value = Decimal(text if len(text) <= 40 else "")
+    except InvalidOperation:
+        if "\x00" not in text:
+            flags.append(UNREADABLE)
+            return None
+        return _value({**sample, "value": text.replace("\x00", "").strip()}, rule, flags)
+    if not value.is_finite():
+        flags.append(UNREADABLE)
+        return None
+    if value.adjusted() > 15:
+        flags.append(OUT_OF_RANGE)
+        return None
+    if factor is not _ONE:
+        value *= factor
+    if field == "temperature_c":
+        value = _celsius(value, unit)
+    if abs(value) > largest or (field == "soc_percent" and value < 0):
+        flags.append(OUT_OF_RANGE)
+        return None
+    return value.quantize(step, ROUND_HALF_UP)
+
+
+def _celsius(value: Decimal, unit: str) -> Decimal:
+    if unit in ("k", "kelvin"):
+        return value - Decimal("273.15")
+    if unit in ("fahrenheit", "f"):
+        return (value - 32) * 5 / 9
+    return value
+
+
+def _combine(field: str, by_phase: dict[str | None, Decimal]) -> Decimal:
+    """The total when the charger gives one, else what its phases say."""
+    if None in by_phase:
+        return by_phase[None]
+    phases = [value for phase, value in by_phase.items() if phase != _LINE] or list(by_phase.values())
+    total = sum(phases, Decimal(0))
+    if field in _AVERAGED:
+        return (total / len(phases)).quantize(_HUNDREDTH if field == "voltage_v" else _TENTH, ROUND_HALF_UP)
+    return total
+
+
+def raw_text(document: Any) -> str:
+    """JSON text that PostgreSQL's jsonb takes: as it came, without NUL characters."""
+    text = orjson.dumps(document).decode()
+    if "\\u0000" in text:
+        return orjson.dumps(clean(document)).decode()
+    return text
+
+
+def clean(value: Any) -> Any:
+    """Copy of a JSON value without NUL characters in texts and names (PostgreSQL cannot store them)."""
+    if isinstance(value, str):
+        return value.replace("\x00", "")
+    if isinstance(value, dict):
+        return {clean(key): clean(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [clean(item) for item in value]
+    return value

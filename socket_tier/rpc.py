@@ -1,0 +1,153 @@
+"""OCPP-J frames, pure: bytes in, typed frames out, and back. No I/O, no state (OCPP-J 1.6 section 4).
+
+A frame that cannot be used is a value too (:class:`BadFrame`): it says which CALLERROR answers it, so that no frame is
+dropped and no socket is closed for one bad frame.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+import orjson
+
+CALL: Final = 2
+CALLRESULT: Final = 3
+CALLERROR: Final = 4
+
+# Used in a CALLERROR when no message id could be read (OCPP-J 2.0.1 section 4.2.3; 1.6 leaves it open).
+NO_ID: Final = "-1"
+_MAX_ID_CHARS: Final = 255  # the limit is 36; longer ones of sloppy chargers are echoed, within reason
+_MAX_ERROR_DESCRIPTION: Final = 255
+
+# Error codes, spelled as OCPP-J 1.6 section 4.2.3 spells them ("Occurence", "Formation").
+FORMATION_VIOLATION: Final = "FormationViolation"
+NOT_IMPLEMENTED: Final = "NotImplemented"
+NOT_SUPPORTED: Final = "NotSupported"
+INTERNAL_ERROR: Final = "InternalError"
+SECURITY_ERROR: Final = "SecurityError"
+GENERIC_ERROR: Final = "GenericError"
+OCCURENCE_VIOLATION: Final = "OccurenceConstraintViolation"
+PROPERTY_VIOLATION: Final = "PropertyConstraintViolation"
+TYPE_VIOLATION: Final = "TypeConstraintViolation"
+
+# Numeric ids come from sloppy chargers and are echoed as sent.
+MessageId: TypeAlias = str | int | float
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request. ``payload`` is what the peer sent, not yet checked against a schema."""
+
+    id: MessageId
+    action: str
+    payload: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class CallResult:
+    """The answer to one of our requests."""
+
+    id: MessageId
+    payload: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class CallError:
+    """The refusal of one of our requests; also made from an answer whose shape is wrong."""
+
+    id: MessageId
+    code: str
+    description: str
+    details: Any
+
+
+@dataclass(frozen=True, slots=True)
+class BadFrame:
+    """Something that is not a frame: answered by CALLERROR ``code`` for ``id``.
+
+    ``action`` and ``payload`` are kept when they could be read: a StopTransaction is never refused, however odd.
+    """
+
+    id: MessageId
+    description: str
+    code: str = FORMATION_VIOLATION
+    action: str | None = None
+    payload: Any = None
+
+
+Frame: TypeAlias = Call | CallResult | CallError | BadFrame
+
+
+def parse(data: bytes | str) -> Frame:
+    """Read one frame. Never raises: whatever arrives is one of the four kinds."""
+    try:
+        message = orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        return BadFrame(NO_ID, f"not JSON: {error}")
+    if not isinstance(message, list) or not message:
+        return BadFrame(NO_ID, "a frame is a JSON array of 3 to 5 members")
+    message_id = message[1] if len(message) > 1 else None
+    if not _is_message_id(message_id):
+        return BadFrame(NO_ID, "the message id must be a string of at most 36 characters")
+    kind = message[0]
+    if type(kind) is not int:
+        return BadFrame(message_id, "the message type must be a number")
+    if kind == CALL:
+        return _parse_call(message_id, message)
+    if kind == CALLRESULT:
+        return _parse_result(message_id, message)
+    if kind == CALLERROR:
+        return _parse_error(message_id, message)
+    return BadFrame(message_id, f"unknown message type {kind}")
+
+
+def _is_message_id(value: Any) -> bool:
+    if type(value) is str:
+        return 0 < len(value) <= _MAX_ID_CHARS
+    return type(value) in (int, float)
+
+
+def _parse_call(message_id: MessageId, message: list[Any]) -> Call | BadFrame:
+    if len(message) == 4:
+        action, payload = message[2], message[3]
+        if type(action) is str and type(payload) is dict:
+            return Call(message_id, action, payload)
+    action = message[2] if len(message) > 2 and isinstance(message[2], str) else None
+    return BadFrame(
+        message_id,
+        "a CALL is [2, id, action, payload object]",
+        action=action,
+        payload=message[3] if len(message) > 3 else None,
+    )
+
+
+def _parse_result(message_id: MessageId, message: list[Any]) -> CallResult | CallError:
+    if len(message) == 3 and type(message[2]) is dict:
+        return CallResult(message_id, message[2])
+    # The waiting call must end at once; nobody answers an answer.
+    return CallError(message_id, FORMATION_VIOLATION, "a CALLRESULT is [3, id, payload object]", {})
+
+
+def _parse_error(message_id: MessageId, message: list[Any]) -> CallError:
+    code = message[2] if len(message) > 2 and isinstance(message[2], str) and message[2] else GENERIC_ERROR
+    description = message[3] if len(message) > 3 and isinstance(message[3], str) else ""
+    return CallError(message_id, code, description, message[4] if len(message) > 4 else {})
+
+
+def call_frame(message_id: str, action: str, payload: dict[str, Any]) -> bytes:
+    """Serialise a CALL."""
+    return orjson.dumps([CALL, message_id, action, payload])
+
+
+def result_frame(message_id: MessageId, payload: dict[str, Any]) -> bytes:
+    """Serialise a CALLRESULT."""
+    return orjson.dumps([CALLRESULT, message_id, payload])
+
+
+def error_frame(message_id: MessageId, code: str, description: str, details: dict[str, Any] | None = None) -> bytes:
+    """Serialise a CALLERROR; the description is cut to the 255 characters that OCPP-J allows."""
+    return orjson.dumps([CALLERROR, message_id, code, description[:_MAX_ERROR_DESCRIPTION], details or {}])
+
+
+def fingerprint(action: str, payload: dict[str, Any]) -> int:
+    """What makes a repeated message id "the same message": its action and its content."""
+    return hash((action, orjson.dumps(payload, option=orjson.OPT_SORT_KEYS)))
