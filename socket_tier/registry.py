@@ -22,9 +22,11 @@ import orjson
 from redis.exceptions import RedisError
 
 from evpower.logging import get_logger
+from socket_tier.redis_link import PAUSE_AFTER_FAILURE_S, RedisAway, RedisLink
 
 if TYPE_CHECKING:
     from evpower.redis_client import RedisClient
+    from socket_tier.dialect import Dialect
 
 log = get_logger(__name__)
 
@@ -33,7 +35,6 @@ REFRESH_S = 20.0
 HAND_OFF_TIMEOUT_S = 2.0
 INBOX_TTL_S = 30
 INBOX_BLOCK_S = 4.0  # below the socket timeout of the blocking client
-PAUSE_AFTER_FAILURE_S = 0.5
 REPLACED_CODE = 4001
 REPLACED_REASON = "replaced by a newer connection of this station"
 _CONNECTED_KEY = "evpower:{connected}"
@@ -64,6 +65,11 @@ class StationConnection(Protocol):
     @property
     def epoch(self) -> int:
         """Fencing token from ``evpower.stations.service.claim_connection``."""
+        ...
+
+    @property
+    def dialect(self) -> "Dialect":
+        """The OCPP version spoken: its command table maps answers to outcomes."""
         ...
 
     @property
@@ -98,10 +104,6 @@ class Lookup:
 
     known: bool
     owner: Owner | None = None
-
-
-class RedisAway(Exception):
-    """Redis cannot be used at the moment. Stays inside this module."""
 
 
 HandOff = Callable[[str, str], bool]
@@ -145,8 +147,7 @@ class Registry:
         self._waiting: dict[str, asyncio.Future[bool]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._refresh_now = asyncio.Event()
-        self._down_since: float | None = None
-        self._skip_until = 0.0
+        self._link = RedisLink()
 
     # --- life ---------------------------------------------------------------------------------------------------
 
@@ -169,7 +170,7 @@ class Registry:
     @property
     def degraded(self) -> bool:
         """Redis failed the last time it was used."""
-        return self._down_since is not None
+        return self._link.degraded
 
     # --- local stations -----------------------------------------------------------------------------------------
 
@@ -199,7 +200,7 @@ class Registry:
         self._connections[station_id] = connection
         with suppress(RedisAway):
             await self._claim(station_id, connection)
-            await self._call(lambda: self._redis.zadd(_CONNECTED_KEY, {station_id: time.time()}))
+            await self._link.call(lambda: self._redis.zadd(_CONNECTED_KEY, {station_id: time.time()}))
 
     async def unregister(self, connection: StationConnection) -> None:
         """Forget ``connection``; a newer socket of the station, here or elsewhere, is untouched."""
@@ -208,13 +209,13 @@ class Registry:
             del self._connections[station_id]
         with suppress(RedisAway):
             if await self._release(station_id, connection.epoch):
-                await self._call(lambda: self._redis.zrem(_CONNECTED_KEY, station_id))
+                await self._link.call(lambda: self._redis.zrem(_CONNECTED_KEY, station_id))
 
     async def connected_count(self) -> int | None:
         """Stations connected to the whole fleet; None while Redis is away."""
         oldest = time.time() - self._ttl_ms / 1000
         try:
-            return int(await self._call(lambda: self._redis.zcount(_CONNECTED_KEY, oldest, "+inf")))
+            return int(await self._link.call(lambda: self._redis.zcount(_CONNECTED_KEY, oldest, "+inf")))
         except RedisAway:
             return None
 
@@ -222,7 +223,7 @@ class Registry:
         """Ids of the stations connected to the whole fleet; None while Redis is away."""
         oldest = time.time() - self._ttl_ms / 1000
         try:
-            found = await self._call(lambda: self._redis.zrangebyscore(_CONNECTED_KEY, oldest, "+inf"))
+            found = await self._link.call(lambda: self._redis.zrangebyscore(_CONNECTED_KEY, oldest, "+inf"))
         except RedisAway:
             return None
         return [item.decode() for item in found]
@@ -232,7 +233,7 @@ class Registry:
     async def owner(self, station_id: str) -> Lookup:
         """Who holds the station, as Redis knows it."""
         try:
-            value = await self._call(lambda: self._redis.get(_owner_key(station_id)))
+            value = await self._link.call(lambda: self._redis.get(_owner_key(station_id)))
         except RedisAway:
             return Lookup(known=False)
         return Lookup(known=True, owner=Owner.parse(value))
@@ -277,7 +278,7 @@ class Registry:
 
     async def _claim(self, station_id: str, connection: StationConnection) -> Owner | None:
         """Write or refresh the owner key; returns the owner before. A replaced owner is told, or we are."""
-        previous = await self._call(
+        previous = await self._link.call(
             lambda: self._redis.eval(
                 _CLAIM, 1, _owner_key(station_id), self.instance_id, str(connection.epoch), str(self._ttl_ms)
             )
@@ -291,7 +292,7 @@ class Registry:
 
     async def _release(self, station_id: str, epoch: int) -> bool:
         expected = f"{self.instance_id}:{epoch}"
-        return bool(await self._call(lambda: self._redis.eval(_RELEASE, 1, _owner_key(station_id), expected)))
+        return bool(await self._link.call(lambda: self._redis.eval(_RELEASE, 1, _owner_key(station_id), expected)))
 
     async def _refresh_forever(self) -> None:
         while True:
@@ -316,19 +317,21 @@ class Registry:
         now = time.time()
         scores = {s: now for s, _ in stations if s in self._connections}
         if scores:
-            await self._call(lambda: self._redis.zadd(_CONNECTED_KEY, scores))
-        await self._call(lambda: self._redis.zremrangebyscore(_CONNECTED_KEY, 0, now - self._ttl_ms / 500))
+            await self._link.call(lambda: self._redis.zadd(_CONNECTED_KEY, scores))
+        await self._link.call(lambda: self._redis.zremrangebyscore(_CONNECTED_KEY, 0, now - self._ttl_ms / 500))
 
     async def _post(self, instance_id: str, message: dict[str, Any]) -> None:
         body = orjson.dumps(message)
-        await self._call(lambda: self._redis.eval(_POST, 1, _inbox_key(instance_id), body, str(INBOX_TTL_S * 1000)))
+        await self._link.call(
+            lambda: self._redis.eval(_POST, 1, _inbox_key(instance_id), body, str(INBOX_TTL_S * 1000))
+        )
 
     async def _read_inbox_forever(self) -> None:
         key = _inbox_key(self.instance_id)
         while True:
             was_degraded = self.degraded
             try:
-                item = await self._call(lambda: self._blocking.blpop([key], timeout=INBOX_BLOCK_S), now=True)
+                item = await self._link.call(lambda: self._blocking.blpop([key], timeout=INBOX_BLOCK_S), now=True)
             except RedisAway:
                 await asyncio.sleep(PAUSE_AFTER_FAILURE_S)
                 continue
@@ -363,26 +366,6 @@ class Registry:
         lookup = await self.owner(station_id)
         if lookup.owner is not None and lookup.owner.instance_id == self.instance_id:
             await self._release(station_id, lookup.owner.epoch)
-
-    async def _call(self, operation: Callable[[], Awaitable[Any]], *, now: bool = False) -> Any:
-        """Run a Redis operation. For a moment after a failure nothing is tried, unless ``now``.
-
-        Raises RedisAway when Redis cannot be used.
-        """
-        if not now and time.monotonic() < self._skip_until:
-            raise RedisAway
-        try:
-            result = await operation()
-        except (RedisError, OSError, TimeoutError) as error:
-            if self._down_since is None:
-                self._down_since = time.monotonic()
-                log.warning("Redis is away; serving local stations only", extra={"error": str(error)})
-            self._skip_until = time.monotonic() + PAUSE_AFTER_FAILURE_S
-            raise RedisAway from error
-        if self._down_since is not None:
-            log.info("Redis is back", extra={"seconds": round(time.monotonic() - self._down_since, 1)})
-            self._down_since, self._skip_until = None, 0.0
-        return result
 
     def _spawn(self, work: Awaitable[Any]) -> None:
         async def run() -> None:

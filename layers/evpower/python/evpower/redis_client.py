@@ -30,7 +30,7 @@ def open_redis(settings: Settings, *, socket_timeout_s: float = 2.0) -> "RedisCl
             url,
             socket_timeout=socket_timeout_s,
             socket_connect_timeout=CONNECT_TIMEOUT_S,
-            cluster_error_retry_attempts=2,
+            retry=Retry(NoBackoff(), 2),
             require_full_coverage=False,
         )
     return Redis.from_url(

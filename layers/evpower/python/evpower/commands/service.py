@@ -104,12 +104,14 @@ async def finish(
     )
 
 
-async def connection_lost(conn: Conn, command: Command, error: str, now: datetime) -> CommandStatus:
-    """The socket broke while the command was in flight: repeatable commands wait for the station's return.
+async def connection_lost(
+    conn: Conn, command: Command, error: str, now: datetime, *, written: bool = True
+) -> CommandStatus:
+    """No answer, and none will come: repeatable commands, and frames never ``written``, go back to the queue.
 
     Returns the new status. Others end `failed`: the charger may have carried them out.
     """
-    if command.repeatable and command.expires_at > now:
+    if (command.repeatable or not written) and command.expires_at > now:
         lease_until = min(now + REDELIVER_AFTER, command.expires_at)
         await repository.requeue(
             conn, command.id, attempt=command.attempt, lease_until=lease_until, error=error, now=now

@@ -1,0 +1,153 @@
+"""Takes command messages from SQS and gives each to the instance that holds the station's socket.
+
+A message only says that a command is queued; the row in PostgreSQL decides who may write it. So a message is deleted
+as soon as its holder has taken it over (never after the charger's answer), and also when nobody holds the station:
+the row stays queued and the next owner claims it on connect.
+"""
+
+import asyncio
+import threading
+from collections.abc import Iterable
+from concurrent.futures import CancelledError
+from typing import TYPE_CHECKING
+
+from evpower.commands.queue import CommandMessage, make_sqs_client
+from evpower.config import Settings
+from evpower.logging import get_logger
+from socket_tier.dispatcher import Dispatcher
+from socket_tier.registry import Registry
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_sqs.type_defs import MessageTypeDef
+
+log = get_logger(__name__)
+
+RECEIVERS = 2  # one unreachable owner must not hold up every other station
+LONG_POLL_S = 5  # short enough to end a poll within the shutdown time; a lost poll would hide its messages
+VISIBILITY_S = 10
+_PAUSE_AFTER_FAILURE_S = 1.0
+_HAND_OFF_TRIES = 2
+
+
+class CommandConsumer:
+    """Receiver threads (boto3 is blocking) that hand their batches to the event loop."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        registry: Registry,
+        dispatcher: Dispatcher,
+        *,
+        receivers: int = RECEIVERS,
+        long_poll_s: int = LONG_POLL_S,
+    ) -> None:
+        self._settings = settings
+        self._registry = registry
+        self._dispatcher = dispatcher
+        self._receivers = receivers
+        self._long_poll_s = long_poll_s
+        self._stop = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._failing: set[int] = set()
+        dispatcher.queue_degraded = lambda: self.degraded
+
+    @property
+    def degraded(self) -> bool:
+        """The queue could not be reached the last time; the dispatcher polls PostgreSQL more often."""
+        return bool(self._failing)
+
+    def start(self) -> None:
+        """Start receiving. Needs the running event loop."""
+        loop = asyncio.get_running_loop()
+        for number in range(self._receivers):
+            # Daemon threads: a long poll under way must not hold the process after the shutdown time.
+            thread = threading.Thread(
+                target=self._receive_forever, args=(loop, number), name=f"commands-{number}", daemon=True
+            )
+            thread.start()
+            self._threads.append(thread)
+
+    async def stop(self) -> None:
+        """Finish the polls under way (at most one long poll) and stop."""
+        self._stop.set()
+        patience = self._long_poll_s + 3
+        await asyncio.gather(*(asyncio.to_thread(thread.join, patience) for thread in self._threads))
+
+    # --- one message --------------------------------------------------------------------------------------------
+
+    async def handle(self, message: CommandMessage) -> bool:
+        """Give the command to its holder. True: the queue message has done its work and can be deleted."""
+        for _ in range(_HAND_OFF_TRIES):
+            if self._dispatcher.submit(message.station_id, message.command_id):
+                return True
+            lookup = await self._registry.owner(message.station_id)
+            if not lookup.known or lookup.owner is None or lookup.owner.instance_id == self._registry.instance_id:
+                # Nobody holds it, or Redis cannot say: then the holder finds the row by connect or by its poll.
+                return True
+            taken = await self._registry.hand_off(lookup.owner, message.station_id, message.command_id)
+            if taken is None:
+                return False  # no acknowledgement: the message comes again after its visibility time
+            if taken:
+                return True
+            # Use case: the charger moved while the message was under way; the registry knows its new place by now.
+        return False
+
+    async def _handle_batch(self, messages: Iterable["MessageTypeDef"]) -> list[str]:
+        """Receipt handles to delete. Stations in parallel, the messages of one station in their order."""
+        stations: dict[str, list[tuple[CommandMessage, str]]] = {}
+        done: list[str] = []
+        for raw in messages:
+            receipt = raw["ReceiptHandle"]
+            try:
+                message = CommandMessage.decode(raw["Body"])
+            except ValueError as error:
+                log.error("unreadable command message dropped", extra={"error": str(error)})
+                done.append(receipt)
+                continue
+            stations.setdefault(message.station_id, []).append((message, receipt))
+
+        async def station(items: list[tuple[CommandMessage, str]]) -> None:
+            for message, receipt in items:
+                if not await self.handle(message):
+                    return
+                done.append(receipt)
+
+        await asyncio.gather(*(station(items) for items in stations.values()))
+        return done
+
+    # --- receiver thread ----------------------------------------------------------------------------------------
+
+    def _receive_forever(self, loop: asyncio.AbstractEventLoop, number: int) -> None:
+        client: SQSClient | None = None
+        while not self._stop.is_set():
+            try:
+                if client is None:
+                    client = make_sqs_client(self._settings, read_timeout_s=self._long_poll_s + 5)
+                self._receive_once(client, loop)
+                self._failing.discard(number)
+            except (CancelledError, RuntimeError):
+                return  # the event loop is gone
+            except Exception:
+                if number not in self._failing:
+                    log.exception("the command queue cannot be reached")
+                self._failing.add(number)
+                self._stop.wait(_PAUSE_AFTER_FAILURE_S)
+
+    def _receive_once(self, client: "SQSClient", loop: asyncio.AbstractEventLoop) -> None:
+        url = self._settings.sqs_commands_queue_url
+        answer = client.receive_message(
+            QueueUrl=url,
+            MaxNumberOfMessages=10,
+            WaitTimeSeconds=self._long_poll_s,
+            VisibilityTimeout=VISIBILITY_S,
+        )
+        messages = answer.get("Messages", [])
+        if not messages:
+            return
+        done = asyncio.run_coroutine_threadsafe(self._handle_batch(messages), loop).result()
+        if done:
+            client.delete_message_batch(
+                QueueUrl=url,
+                Entries=[{"Id": str(index), "ReceiptHandle": receipt} for index, receipt in enumerate(done)],
+            )

@@ -1,0 +1,269 @@
+"""Commands to the stations of this instance: claim, write the frame, record the answer.
+
+Order of a command: commit ``sent`` (``commands.service.claim``), write the frame, commit the outcome together with
+what it causes. Commands of one station run one after the other, and a command is claimed only when the line is free,
+so ``sent`` is never said of a frame that waits.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+from evpower.charging import service as charging
+from evpower.clock import Clock
+from evpower.commands import service
+from evpower.commands.models import REMOTE_START, REMOTE_STOP, Command, CommandStatus
+from evpower.db import Conn, Database
+from evpower.ids import correlation_id
+from evpower.logging import get_logger
+from evpower.metrics import emit
+from socket_tier.connection import CallFailed, CallRefused, CallTimedOut, ConnectionGone
+from socket_tier.dialect import Outcome
+from socket_tier.registry import Registry, StationConnection
+from socket_tier.schemas import OutboundInvalid
+from socket_tier.unavailable import is_unavailable
+
+log = get_logger(__name__)
+
+POLL_S = 10.0
+POLL_DEGRADED_S = 1.0
+CALL_TIMEOUT_S = 30.0
+_LEASE_MARGIN = timedelta(seconds=30)
+_RECORD_PATIENCE_S = 25.0  # below the lease's margin: after that the sweep judges the command
+
+Hook = Callable[[Conn, Command, str, datetime], Awaitable[None]]
+Changed = Callable[[list[str]], Awaitable[None]]
+
+
+async def _start_refused(conn: Conn, command: Command, reason: str, now: datetime) -> None:
+    if command.session_id is not None:
+        await charging.remote_start_rejected(conn, command.session_id, reason, now)
+
+
+async def _stop_refused(conn: Conn, command: Command, _reason: str, now: datetime) -> None:
+    if command.session_id is not None:
+        await charging.remote_stop_rejected(conn, command.session_id, now)
+
+
+# What an outcome causes, in the transaction that records it. A start that the charger answers with an error will not
+# begin either; a stop answered with an error says nothing about the transaction, which goes on and is stopped again.
+HOOKS: dict[tuple[str, CommandStatus], Hook] = {
+    (REMOTE_START, CommandStatus.REJECTED): _start_refused,
+    (REMOTE_START, CommandStatus.FAILED): _start_refused,
+    (REMOTE_STOP, CommandStatus.REJECTED): _stop_refused,
+}
+
+
+class _MovedOn(Exception):
+    """The command was judged by somebody else meanwhile; nothing of ours may be committed."""
+
+
+class Dispatcher:
+    """Runs commands of local stations. ``changed`` is told of stations whose public state a hook may have changed."""
+
+    def __init__(
+        self,
+        database: Database,
+        registry: Registry,
+        clock: Clock,
+        *,
+        changed: Changed,
+        call_timeout_s: float = CALL_TIMEOUT_S,
+        poll_s: float = POLL_S,
+        poll_degraded_s: float = POLL_DEGRADED_S,
+    ) -> None:
+        self._database = database
+        self._registry = registry
+        self._clock = clock
+        self._changed = changed
+        self._call_timeout_s = call_timeout_s
+        self._poll_s = poll_s
+        self._poll_degraded_s = poll_degraded_s
+        self._lines: dict[str, list[str]] = {}  # station -> command ids waiting, the running one first
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._poller: asyncio.Task[None] | None = None
+        self._stopping = False
+        self.queue_degraded: Callable[[], bool] = lambda: False
+        registry.on_hand_off = self.submit
+        registry.on_reclaimed = self.drain_soon
+
+    # --- life ---------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the poll for queued commands."""
+        self._poller = asyncio.get_running_loop().create_task(self._poll_forever())
+
+    async def stop(self, patience_s: float = 5.0) -> None:
+        """Take no new command, let running ones end for ``patience_s``; the rest is left to lease and sweep."""
+        self._stopping = True
+        if self._poller is not None:
+            self._poller.cancel()
+            await asyncio.gather(self._poller, return_exceptions=True)
+        for waiting in self._lines.values():
+            del waiting[1:]  # not claimed: stays queued for the instance that the station connects to next
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=patience_s)
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    # --- taking commands ----------------------------------------------------------------------------------------
+
+    def submit(self, station_id: str, command_id: str) -> bool:
+        """Take a command of a local station; False when this instance does not hold the station.
+
+        A command that is already in line is taken again without effect (duplicate delivery). Commands of a station
+        whose registration is not accepted are "taken" too: they stay queued until it is.
+        """
+        connection = self._registry.local(station_id)
+        if connection is None or self._stopping:
+            return False
+        if connection.accepts_commands:
+            line = self._lines.setdefault(station_id, [])
+            if command_id not in line:
+                line.append(command_id)
+                if len(line) == 1:
+                    self._spawn(self._work(station_id, line))
+        return True
+
+    async def drain(self, *stations: str) -> None:
+        """Take what is queued for these local stations: after a connect, an accepted boot, a Redis outage."""
+        held = self._registry.local_epochs()
+        epochs = {station: held[station] for station in stations if station in held}
+        now = self._clock.now()
+        for ref in await self._database.run(lambda conn: service.queued_for(conn, epochs, now)):
+            self.submit(ref.station_id, ref.command_id)
+
+    def drain_soon(self, stations: list[str]) -> None:
+        """``drain`` in the background; a failure is repaired by the poll."""
+        self._spawn(self.drain(*stations))
+
+    # --- one command --------------------------------------------------------------------------------------------
+
+    async def _work(self, station_id: str, line: list[str]) -> None:
+        try:
+            while line:
+                await self._guarded(self._dispatch(station_id, line[0]))
+                del line[0]
+        finally:
+            del self._lines[station_id]
+
+    async def _dispatch(self, station_id: str, command_id: str) -> None:
+        connection = self._registry.local(station_id)
+        if connection is None or not connection.accepts_commands:
+            return
+        epoch, now = connection.epoch, self._clock.now()
+        lease = timedelta(seconds=self._call_timeout_s) + _LEASE_MARGIN
+        instance = self._registry.instance_id
+        command = await self._database.run(
+            lambda conn: service.claim(conn, command_id, epoch, instance, now, lease=lease)
+        )
+        if command is None:
+            return
+        token = correlation_id.set(command.correlation_id)
+        try:
+            await self._call(connection, command)
+        finally:
+            correlation_id.reset(token)
+
+    async def _call(self, connection: StationConnection, command: Command) -> None:
+        try:
+            answer = await connection.call(command.action, command.payload, self._call_timeout_s)
+        except CallTimedOut as error:
+            if command.repeatable or not error.written:
+                # Use case: a busy charger misses a RemoteStop. It is written again until it expires.
+                await self._record_lost(command, str(error), written=error.written)
+            else:
+                await self._record(command, CommandStatus.TIMED_OUT, error=str(error))
+        except ConnectionGone as error:
+            await self._record_lost(command, str(error))
+        except (CallRefused, OutboundInvalid, CallFailed) as error:
+            await self._record(command, CommandStatus.FAILED, error=str(error))
+        else:
+            spec = connection.dialect.commands[command.action]
+            accepted = spec.outcome(answer) is Outcome.ACCEPTED
+            outcome = CommandStatus.ACCEPTED if accepted else CommandStatus.REJECTED
+            await self._record(command, outcome, response=answer)
+
+    async def _record(
+        self,
+        command: Command,
+        outcome: CommandStatus,
+        *,
+        response: dict[str, Any] | None = None,
+        error: str | None = None,
+    ) -> None:
+        now = self._clock.now()
+        hook = HOOKS.get((command.action, outcome))
+        reason = error or str((response or {}).get("status", outcome))
+
+        async def work(conn: Conn) -> None:
+            # The outcome's consequences first: client and session are locked before the command row.
+            if hook is not None:
+                await hook(conn, command, reason, now)
+            if not await service.finish(conn, command, outcome, now, response=response, error=error):
+                raise _MovedOn
+
+        try:
+            await self._persistently(work)
+        except _MovedOn:
+            log.warning("answer came after the lease", extra={"command_id": command.id, "outcome": outcome})
+            return
+        log.info("command ended", extra={"command_id": command.id, "action": command.action, "outcome": outcome})
+        emit({"CommandOutcome": 1}, Action=command.action, Outcome=outcome)
+        if hook is not None:
+            await self._changed([command.station_id])
+
+    async def _record_lost(self, command: Command, error: str, *, written: bool = True) -> None:
+        now = self._clock.now()
+        status = await self._persistently(
+            lambda conn: service.connection_lost(conn, command, error, now, written=written)
+        )
+        log.info("command unanswered", extra={"command_id": command.id, "action": command.action, "status": status})
+
+    async def _persistently(self, work: Callable[[Conn], Awaitable[Any]]) -> Any:
+        """Commit an outcome even if PostgreSQL is away for a moment: losing it would leave the command to its lease."""
+        pause = 0.1
+        async with asyncio.timeout(_RECORD_PATIENCE_S):
+            while True:
+                try:
+                    return await self._database.run(work)
+                except Exception as error:
+                    if not is_unavailable(error):
+                        raise
+                    await asyncio.sleep(pause)
+                    pause = min(pause * 2, 2.0)
+
+    # --- poll ---------------------------------------------------------------------------------------------------
+
+    async def _poll_forever(self) -> None:
+        """Find queued commands that no message brought: often while Redis or SQS is away, else as a safety net."""
+        while True:
+            degraded = self._registry.degraded or self.queue_degraded()
+            await asyncio.sleep(self._poll_degraded_s if degraded else self._poll_s)
+            await self._guarded(self._poll())
+
+    async def _poll(self) -> None:
+        epochs = self._registry.local_epochs()
+        if not epochs:
+            return
+        if self._registry.degraded:
+            newer = await self._database.run(lambda conn: service.newer_epochs(conn, epochs))
+            self._registry.drop_stale(newer)
+        await self.drain(*epochs)
+
+    def _spawn(self, work: Awaitable[None]) -> None:
+        task = asyncio.get_running_loop().create_task(self._guarded(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _guarded(self, work: Awaitable[None]) -> None:
+        """One command's failure never stops the others; its row is still open for poll and sweep."""
+        try:
+            await work
+        except Exception as error:
+            if is_unavailable(error) or isinstance(error, TimeoutError):
+                log.warning("left to poll and sweep: the database is away", extra={"error": str(error)})
+            else:
+                log.exception("command failed in an unexpected way")
