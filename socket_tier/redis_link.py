@@ -1,4 +1,4 @@
-"""Redis as a helper that may be away: one place that notices, logs once, and tries again a moment later."""
+"""Redis as a helper that may be away: one place that notices, logs once, and lets one loop find its return."""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -10,7 +10,7 @@ from evpower.logging import get_logger
 
 log = get_logger(__name__)
 
-PAUSE_AFTER_FAILURE_S = 0.5
+PROBE_S = 0.5
 
 
 class RedisAway(Exception):
@@ -18,23 +18,23 @@ class RedisAway(Exception):
 
 
 class RedisLink:
-    """Runs Redis operations and knows whether the last one worked."""
+    """Runs Redis operations and knows whether the last one worked.
+
+    After a failure nothing is tried until a ``probe`` works again, so that a hung Redis costs one time-out and not
+    one per connecting charger. The owner of the link probes in its own loop.
+    """
 
     def __init__(self) -> None:
         self._down_since: float | None = None
-        self._skip_until = 0.0
 
     @property
     def degraded(self) -> bool:
         """Redis failed the last time it was used."""
         return self._down_since is not None
 
-    async def call(self, operation: Callable[[], Awaitable[Any]], *, now: bool = False) -> Any:
-        """Run ``operation``. For a moment after a failure nothing is tried, unless ``now``.
-
-        Raises RedisAway when Redis cannot be used.
-        """
-        if not now and time.monotonic() < self._skip_until:
+    async def call(self, operation: Callable[[], Awaitable[Any]], *, probe: bool = False) -> Any:
+        """Run ``operation``. Raises RedisAway when Redis cannot be used."""
+        if self._down_since is not None and not probe:
             raise RedisAway
         try:
             result = await operation()
@@ -42,9 +42,8 @@ class RedisLink:
             if self._down_since is None:
                 self._down_since = time.monotonic()
                 log.warning("Redis is away; serving local stations only", extra={"error": str(error)})
-            self._skip_until = time.monotonic() + PAUSE_AFTER_FAILURE_S
             raise RedisAway from error
         if self._down_since is not None:
             log.info("Redis is back", extra={"seconds": round(time.monotonic() - self._down_since, 1)})
-            self._down_since, self._skip_until = None, 0.0
+            self._down_since = None
         return result

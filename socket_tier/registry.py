@@ -22,7 +22,7 @@ import orjson
 from redis.exceptions import RedisError
 
 from evpower.logging import get_logger
-from socket_tier.redis_link import PAUSE_AFTER_FAILURE_S, RedisAway, RedisLink
+from socket_tier.redis_link import PROBE_S, RedisAway, RedisLink
 
 if TYPE_CHECKING:
     from evpower.redis_client import RedisClient
@@ -329,14 +329,14 @@ class Registry:
     async def _read_inbox_forever(self) -> None:
         key = _inbox_key(self.instance_id)
         while True:
-            was_degraded = self.degraded
             try:
-                item = await self._link.call(lambda: self._blocking.blpop([key], timeout=INBOX_BLOCK_S), now=True)
+                if self.degraded:
+                    await self._link.call(lambda: self._redis.exists(key), probe=True)
+                    self._refresh_now.set()  # Redis may have come back empty
+                item = await self._link.call(lambda: self._blocking.blpop([key], timeout=INBOX_BLOCK_S))
             except RedisAway:
-                await asyncio.sleep(PAUSE_AFTER_FAILURE_S)
+                await asyncio.sleep(PROBE_S)
                 continue
-            if was_degraded:
-                self._refresh_now.set()  # Redis may have come back empty
             if item:
                 await self._receive(item[1])
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT_S = 1.0
 
 
-def open_redis(settings: Settings, *, socket_timeout_s: float = 2.0) -> "RedisClient":
+def open_redis(settings: Settings, *, socket_timeout_s: float = 1.0) -> "RedisClient":
     """A client that fails fast: one immediate retry (a pooled connection may be stale), then the error.
 
     Nothing is connected yet. Blocking reads need a ``socket_timeout_s`` above their own timeout (redis-py's
@@ -23,6 +23,7 @@ def open_redis(settings: Settings, *, socket_timeout_s: float = 2.0) -> "RedisCl
     from redis.asyncio.cluster import RedisCluster
     from redis.asyncio.retry import Retry
     from redis.backoff import NoBackoff
+    from redis.exceptions import ConnectionError as RedisConnectionError
 
     url = settings.redis_url.get_secret_value()
     if settings.redis_cluster:
@@ -37,6 +38,6 @@ def open_redis(settings: Settings, *, socket_timeout_s: float = 2.0) -> "RedisCl
         url,
         socket_timeout=socket_timeout_s,
         socket_connect_timeout=CONNECT_TIMEOUT_S,
-        retry=Retry(NoBackoff(), 1),
+        retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
         health_check_interval=15,
     )
