@@ -33,8 +33,13 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--meter-wh", type=int, default=0, help="energy register at the start")
     parser.add_argument("--battery-kwh", type=float, default=60.0)
     parser.add_argument("--soc", type=float, default=20.0, help="state of charge of arriving cars in percent")
-    parser.add_argument("--time-scale", type=float, default=1.0, help="simulated seconds per real second")
-    parser.add_argument("--sample-interval", type=float, default=None, help="simulated seconds between MeterValues")
+    parser.add_argument("--time-scale", type=float, default=1.0, help="how many times faster than real cars charge")
+    parser.add_argument(
+        "--sample-interval",
+        type=float,
+        default=None,
+        help="seconds between MeterValues",
+    )
     parser.add_argument(
         "--manual", action="store_true", help="nobody plugs in by itself (default: a car comes with each RemoteStart)"
     )

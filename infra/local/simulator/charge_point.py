@@ -41,8 +41,8 @@ class ChargePoint:
     """One simulated charger. All methods must be called from the event loop it was started in.
 
     ``url`` is the prefix before the station id (``ws://host:port/ocpp``), powers in kW, registers in Wh.
-    ``time_scale`` makes charging (energy, timestamps within a transaction, sampling) run that much faster than
-    real time. ``sample_interval_s`` (simulated seconds) overrules MeterValueSampleInterval.
+    ``time_scale``: how much more energy flows per second than ``power_kw`` would allow (see `Outlet`); time itself
+    stays true. ``sample_interval_s`` overrules MeterValueSampleInterval.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class ChargePoint:
         self.station_id = station_id
         self.faults = faults or Faults()
         self.configuration = Configuration(connectors)
-        self.outlets = {n: Outlet(n, power_kw * 1000, float(meter_wh)) for n in range(1, connectors + 1)}
+        self.outlets = {n: Outlet(n, power_kw * 1000, float(meter_wh), time_scale) for n in range(1, connectors + 1)}
         self.commands: list[Command] = []
         self._log = log or (lambda _line: None)
         self._pulse = asyncio.Event()
@@ -86,7 +86,7 @@ class ChargePoint:
         )
         self.charging = Charging(
             self.outlets,
-            ChargingSettings(time_scale, sample_interval_s, auto_plug, vehicle or Vehicle()),
+            ChargingSettings(sample_interval_s, auto_plug, vehicle or Vehicle()),
             configuration=self.configuration,
             faults=self.faults,
             put=self.link.put,
@@ -231,7 +231,7 @@ class ChargePoint:
     def lose_power(self) -> None:
         """Power loss: registers restart at 0, the charger boots again, the same transaction goes on."""
         for outlet in self.outlets.values():
-            outlet.advance(self.charging.now(outlet))
+            outlet.advance(self.charging.now())
             outlet.register_wh = 0.0
         self.link.require_boot()
         self.link.abort()

@@ -12,18 +12,17 @@ from infra.local.simulator.battery import Vehicle
 from infra.local.simulator.configuration import Configuration
 from infra.local.simulator.faults import Faults
 from infra.local.simulator.outbox import Message
-from infra.local.simulator.outlet import Outlet, Transaction, simulated_time
+from infra.local.simulator.outlet import Outlet, Transaction
 
 ACCEPTED = "Accepted"
 
 
 @dataclass(frozen=True, slots=True)
 class ChargingSettings:
-    """How the outlets behave. ``time_scale``: simulated seconds per real second while a car charges."""
+    """How the outlets behave."""
 
-    time_scale: float = 1.0
     sample_interval_s: float | None = None
-    """Simulated seconds between MeterValues; None: what MeterValueSampleInterval says."""
+    """Seconds between MeterValues; None: what MeterValueSampleInterval says."""
     auto_plug: bool = True
     """A driver stands by: plugs in when RemoteStart comes and unplugs when charging has ended."""
     vehicle: Vehicle = field(default_factory=Vehicle)
@@ -58,12 +57,10 @@ class Charging:
         shown = self._faults.clock(moment) if self._faults.clock else moment
         return shown.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
-    def now(self, outlet: Outlet | None = None) -> datetime:
-        """True time, or the simulated time of the outlet's running transaction."""
-        real = datetime.now(UTC)
-        if outlet is None or outlet.transaction is None:
-            return real
-        return simulated_time(outlet.transaction.started_at, real, self.settings.time_scale)
+    @staticmethod
+    def now() -> datetime:
+        """True time."""
+        return datetime.now(UTC)
 
     # --- status ----------------------------------------------------------------------------------------------
 
@@ -81,7 +78,7 @@ class Charging:
             "connectorId": outlet.number,
             "status": outlet.status,
             "errorCode": outlet.error_code,
-            "timestamp": self.stamp(self.now(outlet)),
+            "timestamp": self.stamp(self.now()),
         }
         return Message("StatusNotification", lambda: payload)
 
@@ -131,7 +128,7 @@ class Charging:
 
     async def _give_up_waiting(self, outlet: Outlet, tag: str) -> None:
         """OCPP 1.6 section 9.1.4 ConnectionTimeOut: nobody plugged in."""
-        await asyncio.sleep(self._configuration.number("ConnectionTimeOut") / self.settings.time_scale)
+        await asyncio.sleep(self._configuration.number("ConnectionTimeOut"))
         if outlet.waiting_tag == tag:
             outlet.waiting_tag = None
             self._changed()
@@ -176,7 +173,7 @@ class Charging:
         transaction = outlet.transaction
         if transaction is None:
             return
-        now = self.now(outlet)
+        now = self.now()
         outlet.advance(now)
         transaction.stopped_at, transaction.reason = now, reason
         told = self._faults.meter_stop
@@ -211,10 +208,10 @@ class Charging:
         """MeterValues at the sample interval until the transaction ends."""
         while True:
             interval = self.settings.sample_interval_s or self._configuration.number("MeterValueSampleInterval")
-            await asyncio.sleep((interval or 1) / self.settings.time_scale)
+            await asyncio.sleep(interval or 1)
             if outlet.transaction is not transaction:
                 return
-            outlet.advance(self.now(outlet))
+            outlet.advance(self.now())
             if outlet.vehicle is not None and outlet.vehicle.is_full:
                 self.set_status(outlet, "SuspendedEV")
             if interval:
@@ -225,7 +222,7 @@ class Charging:
         """MeterValues of this moment."""
         transaction = outlet.transaction
         value = {
-            "timestamp": self.stamp(self.now(outlet)),
+            "timestamp": self.stamp(self.now()),
             "sampledValue": outlet.samples(self._configuration.measurands(), context),
         }
 

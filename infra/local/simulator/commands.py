@@ -109,7 +109,7 @@ async def _trigger(point: ChargePoint, payload: Payload) -> Answer:
                 point.link.put(point.charging.status_message(outlet))
         else:
             for outlet in chosen:
-                outlet.advance(point.charging.now(outlet))
+                outlet.advance(point.charging.now())
                 point.link.put(point.charging.meter_message(outlet, "Trigger"))
 
     known = wanted in ("BootNotification", "Heartbeat", "StatusNotification", "MeterValues")

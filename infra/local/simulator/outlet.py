@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from infra.local.simulator.battery import Vehicle, charge
@@ -14,7 +14,7 @@ PHASES = ("L1", "L2", "L3")
 
 @dataclass(slots=True)
 class Transaction:
-    """A charging transaction as the charger remembers it. Registers in Wh, times in the charger's simulated time."""
+    """A charging transaction as the charger remembers it. Registers in Wh, times true (UTC)."""
 
     connector: int
     id_tag: str
@@ -38,11 +38,17 @@ class Transaction:
 
 @dataclass(slots=True)
 class Outlet:
-    """A connector. ``register_wh`` is the energy register, which never falls unless the power is lost."""
+    """A connector. ``register_wh`` is the energy register, which never falls unless the power is lost.
+
+    ``time_scale``: the car charges that many times faster than ``power_w`` would allow. Power, current and energy are
+    all scaled, so that they stay consistent with the true timestamps; a central system that checks plausibility must
+    be told a connector power of ``power_w * time_scale``.
+    """
 
     number: int
     power_w: float
     register_wh: float = 0.0
+    time_scale: float = 1.0
     status: str = "Available"
     error_code: str = "NoError"
     operative: bool = True
@@ -54,7 +60,7 @@ class Outlet:
     history: list[Transaction] = field(default_factory=list)
 
     def advance(self, now: datetime) -> float:
-        """Charge up to ``now`` (simulated time of this transaction) and return the energy in Wh since the last call."""
+        """Charge up to ``now`` and return the energy in Wh since the last call."""
         if self.transaction is None or not self.transaction.is_running or self.charged_until is None:
             return 0.0
         seconds = (now - self.charged_until).total_seconds()
@@ -63,7 +69,7 @@ class Outlet:
         self.charged_until = now
         if self.vehicle is None or self.status not in ("Charging", "SuspendedEV"):
             return 0.0
-        self.vehicle, energy = charge(self.vehicle, self.power_w, seconds)
+        self.vehicle, energy = charge(self.vehicle, self.power_w, seconds * self.time_scale)
         self.register_wh += energy
         return energy
 
@@ -71,7 +77,7 @@ class Outlet:
         """Power in W that flows now."""
         if self.vehicle is None or self.transaction is None or self.status != "Charging":
             return 0.0
-        return self.vehicle.power_w(self.power_w)
+        return self.vehicle.power_w(self.power_w) * self.time_scale
 
     def samples(self, measurands: frozenset[str], context: str) -> list[dict[str, Any]]:
         """OCPP 1.6 section 7.43 SampledValue list of what the meter shows, limited to ``measurands``."""
@@ -86,7 +92,7 @@ class Outlet:
         if self.vehicle is not None:
             percent = f"{self.vehicle.state_of_charge * 100:.1f}"
             all_values.append({**_value(percent, "SoC", "Percent", context), "location": "EV"})
-        heat = 25 + 20 * power / self.power_w if self.power_w else 25.0
+        heat = 25 + 20 * power / (self.power_w * self.time_scale)
         all_values.append({**_value(f"{heat:.1f}", "Temperature", "Celsius", context), "location": "Body"})
         return [value for value in all_values if value["measurand"] in measurands]
 
@@ -96,13 +102,3 @@ def _value(value: str, measurand: str, unit: str, context: str, phase: str | Non
     if phase is not None:
         sample["phase"] = phase
     return sample
-
-
-def simulated_time(started_at: datetime, real_now: datetime, scale: float) -> datetime:
-    """The charger's time within a transaction: real time since its start, stretched by ``scale``.
-
-    Energy, power and timestamps stay consistent with each other that way: a meter that shows an hour of charging
-    after ten seconds also says that an hour has passed. Between transactions the charger is on true time again,
-    as a charger that takes its clock from the server's Heartbeat answers.
-    """
-    return started_at + timedelta(seconds=(real_now - started_at).total_seconds() * scale)

@@ -97,19 +97,20 @@ class RpcClient:
 
     async def serve(self) -> None:
         """Read until the socket closes (raises `ConnectionClosed`) or the server breaks the protocol."""
-        worker = asyncio.create_task(self._work())
+        tasks = {asyncio.create_task(self._work()), asyncio.create_task(self._read())}
         try:
-            while True:
-                receive = asyncio.ensure_future(self._socket.recv())
-                await asyncio.wait({receive, worker}, return_when=asyncio.FIRST_COMPLETED)
-                if worker.done():
-                    receive.cancel()
-                    worker.result()
-                self._on_frame(await receive)
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
         finally:
-            worker.cancel()
-            await asyncio.gather(worker, return_exceptions=True)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
             self._fail_waiting()
+
+    async def _read(self) -> None:
+        while True:
+            self._on_frame(await self._socket.recv())
 
     def _fail_waiting(self) -> None:
         for action, future in self._waiting.values():

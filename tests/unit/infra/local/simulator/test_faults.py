@@ -27,7 +27,7 @@ async def test_a_dropped_connection_comes_back_without_losing_a_message(central:
 
 
 async def test_offline_queue_is_replayed_with_old_timestamps_status_first(central: Central) -> None:
-    async with point_of(central, faults=Faults(boot_on_reconnect=False), time_scale=60.0) as point:
+    async with point_of(central, faults=Faults(boot_on_reconnect=False)) as point:
         await point.wait_online()
         point.go_offline()
         await point.wait_for(lambda: not point.link.is_online)
