@@ -1,0 +1,1 @@
+"""Reading a client's balance and money history. Nothing here changes anything."""

@@ -12,13 +12,14 @@ from enum import StrEnum
 from typing import Generic, Protocol, TypeAlias, TypeVar
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
-class Done(Generic[T]):
+class Done(Generic[T_co]):
     """The provider did it."""
 
-    value: T
+    value: T_co
 
 
 @dataclass(frozen=True, slots=True)
