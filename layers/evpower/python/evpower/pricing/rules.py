@@ -357,9 +357,9 @@ def _describe(rule: TariffRule) -> dict[str, Any]:
 
 def _next_change(offer: Offer, price: Price, now: datetime) -> datetime | None:
     """First moment after ``now`` at which another price would hold, by the rows known now; UTC."""
-    current = _rates(price)
+    rates = _rates(price)
     for moment in sorted(set(_moments(offer, now))):
-        if moment > now and _rates(current(offer, moment)) != current:
+        if moment > now and _rates(current(offer, moment)) != rates:
             return moment
     return None
 

@@ -1,0 +1,153 @@
+"""What the app is shown of stations and locations (T1-T3, L1, L2, the locations stream). Read only.
+
+Each function needs three queries whatever the number of rows: places with stations, connectors, tariff rules.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from evpower.config import get_settings
+from evpower.db import Conn
+from evpower.errors import NotFound, StationNotFound
+from evpower.pricing import service as pricing
+from evpower.pricing.models import Price
+from evpower.stations import repository, status
+from evpower.stations.models import (
+    AdminStatus,
+    Connector,
+    ConnectorStatus,
+    ConnectorView,
+    Counts,
+    Location,
+    LocationView,
+    Station,
+    StationStatus,
+    StationStatusView,
+    StationView,
+)
+from evpower.stations.repository import MapRow
+from evpower.stations.text import addressable
+
+_USABLE = (StationStatus.AVAILABLE, StationStatus.OCCUPIED)
+
+
+async def list_locations(conn: Conn, now: datetime, *, include_stations: bool = False) -> list[LocationView]:
+    """L1: all active locations by name; ``stations`` is empty unless asked for."""
+    return await _location_views(conn, await repository.map_of_locations(conn, None), now, include_stations)
+
+
+async def location_views(conn: Conn, location_ids: Sequence[str], now: datetime) -> list[LocationView]:
+    """Those of the locations that are active, with their stations."""
+    return await _location_views(conn, await repository.map_of_locations(conn, location_ids), now, True)
+
+
+async def get_location(conn: Conn, location_id: str, now: datetime) -> LocationView:
+    """L2: one active location with its stations.
+
+    Raises:
+        NotFound: unknown, or hidden by operators.
+    """
+    found = await location_views(conn, [location_id], now) if addressable(location_id) else []
+    if not found:
+        raise NotFound
+    return found[0]
+
+
+async def list_stations(conn: Conn, now: datetime) -> list[StationView]:
+    """T2: all stations that operators have not hidden, by serial number."""
+    return await _station_views(conn, await repository.map_of_stations(conn), now)
+
+
+async def station_status(conn: Conn, ref: str, now: datetime) -> StationStatusView:
+    """T1/T3: one station by id or serial number, with the status of its location.
+
+    A hidden station answers too (``station_status`` inactive), for somebody may stand in front of it.
+
+    Raises:
+        StationNotFound: no such station.
+    """
+    station = await repository.find(conn, ref) if addressable(ref) else None
+    if station is None:
+        raise StationNotFound
+    around = await _station_views(conn, await repository.map_around(conn, station.id, station.location_id), now)
+    own = next((view for view in around if view.station.id == station.id), None)
+    if own is None:
+        raise StationNotFound
+    # A hidden station does not count for its location.
+    shown = [view for view in around if view.station.status is not AdminStatus.INACTIVE]
+    return StationStatusView(own, status.location_status(shown))
+
+
+async def _location_views(conn: Conn, rows: list[MapRow], now: datetime, include_stations: bool) -> list[LocationView]:
+    by_location: dict[str, tuple[Location, list[StationView]]] = {
+        location.id: (location, []) for location, _ in rows if location is not None
+    }
+    for view in await _station_views(conn, rows, now):
+        if view.location is not None:
+            by_location[view.location.id][1].append(view)
+    return [_location_view(location, views, include_stations) for location, views in by_location.values()]
+
+
+def _location_view(location: Location, stations: list[StationView], include_stations: bool) -> LocationView:
+    return LocationView(
+        location=location,
+        status=status.location_status(stations),
+        station_counts=status.count_stations(stations),
+        counts=sum((view.counts for view in stations), Counts()),
+        stations=tuple(stations) if include_stations else (),
+    )
+
+
+async def _station_views(conn: Conn, rows: Iterable[MapRow], now: datetime) -> list[StationView]:
+    shown = [(location, station) for location, station in rows if station is not None]
+    stations = [station for _, station in shown]
+    if not stations:
+        return []
+    connectors = await repository.connectors_by_station(conn, [station.id for station in stations])
+    prices = await pricing.public_prices(conn, stations, now)
+    offline_after_s = get_settings().station_offline_after_s
+    return [
+        station_view(
+            station,
+            connectors.get(station.id, []),
+            prices[station.id],
+            location=location,
+            online=status.is_online(station.last_heartbeat_at, now, offline_after_s),
+        )
+        for location, station in shown
+    ]
+
+
+def station_view(
+    station: Station, connectors: Sequence[Connector], price: Price, *, location: Location | None, online: bool
+) -> StationView:
+    """Put together what is shown of one station. Pure."""
+    counts = status.count(connector.status for connector in connectors)
+    word = status.station_status(station.status, online=online, ocpp_status=station.ocpp_status, counts=counts)
+    usable = word in _USABLE
+    return StationView(
+        station=station,
+        location=location,
+        status=word,
+        online=online,
+        connectors=tuple(_connector_view(connector, usable=usable) for connector in connectors),
+        counts=counts if usable else Counts(counts.total, 0, counts.occupied, counts.faulted),
+        price_per_kwh=price.rate_per_kwh,
+        session_fee=price.session_fee,
+        currency=price.currency,
+    )
+
+
+def _connector_view(connector: Connector, *, usable: bool) -> ConnectorView:
+    available = usable and connector.startable
+    word = connector.status
+    if connector.startable and not usable:
+        word = ConnectorStatus.UNAVAILABLE
+    return ConnectorView(
+        number=connector.connector_number,
+        type=connector.connector_type,
+        status=word,
+        available=available,
+        power_kw=connector.power_kw,
+        error=connector.error_code,
+    )
