@@ -1,0 +1,31 @@
+"""Handlers that the Lambda pool runs in its tests."""
+
+import os
+import time
+from typing import Any
+
+
+def echo(event: Any, context: Any) -> Any:
+    return {
+        "event": event,
+        "pid": os.getpid(),
+        "name": context.function_name,
+        "remaining_ms": context.get_remaining_time_in_millis(),
+        "request_id": context.aws_request_id,
+    }
+
+
+def wait(event: Any, context: Any) -> Any:
+    if event.get("started"):
+        with open(event["started"], "w") as file:
+            file.write(str(os.getpid()))
+    time.sleep(event["seconds"])
+    return {"pid": os.getpid()}
+
+
+def fail(event: Any, context: Any) -> Any:
+    raise ValueError(f"no {event['what']}")
+
+
+def large(event: Any, context: Any) -> Any:
+    return "x" * event["bytes"]
