@@ -155,6 +155,11 @@ class PooledDatabase:
     async def run(self, work: Work[T], *, claims: Claims | None = None) -> T:
         return await _retrying(self, work, claims)
 
+    async def ping(self) -> None:
+        """Ask the server for a sign of life. Raises psycopg.Error when there is none."""
+        async with self.pool.connection() as conn:
+            await conn.execute("SELECT 1")
+
     async def close(self) -> None:
         await self.pool.close()
 
