@@ -152,6 +152,11 @@ async def claim_connection(
     return int(row["connection_epoch"]) if row else None
 
 
+async def owns_connection(conn: Conn, station_id: str, epoch: int) -> bool:
+    cursor = await conn.execute("SELECT 1 FROM stations WHERE id = %s AND connection_epoch = %s", (station_id, epoch))
+    return await cursor.fetchone() is not None
+
+
 async def release_connection(conn: Conn, station_id: str, epoch: int, last_seen: datetime | None) -> bool:
     cursor = await conn.execute(
         """

@@ -90,6 +90,14 @@ async def lock_connector(conn: Conn, station_id: str, number: int) -> Connector 
     return await repository.lock_connector(conn, station_id, number) if 0 < number <= _MAX_CONNECTOR else None
 
 
+async def ensure_connector(conn: Conn, station_id: str, number: int) -> Connector | None:
+    """The connector, locked; made when the charger uses a number that nobody configured. None: no possible number."""
+    if not 0 < number <= _MAX_CONNECTOR:
+        return None
+    await repository.add_connector(conn, station_id, number)
+    return await repository.lock_connector(conn, station_id, number)
+
+
 async def hold_connector(conn: Conn, station_id: str, number: int, session_id: str) -> bool:
     """Mark the connector as taken by a live session; false when another session holds it or there is none."""
     return await repository.hold_connector(conn, station_id, number, session_id)
@@ -124,6 +132,11 @@ async def claim_connection(
     if epoch is None:
         raise StationNotFound
     return epoch
+
+
+async def owns_connection(conn: Conn, station_id: str, epoch: int) -> bool:
+    """Whether the socket of ``epoch`` is still the station's newest; checked before writes that move money."""
+    return await repository.owns_connection(conn, station_id, epoch)
 
 
 async def release_connection(conn: Conn, station_id: str, epoch: int, *, last_seen: datetime | None = None) -> bool:

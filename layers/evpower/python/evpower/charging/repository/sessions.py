@@ -242,6 +242,11 @@ async def close(
     )
 
 
+async def mark_energy_settled(conn: Conn, session_id: str) -> None:
+    """The bill of a settled session already covers its present energy."""
+    await conn.execute("UPDATE charging_sessions SET settled_energy_wh = energy_wh WHERE id = %s", (session_id,))
+
+
 async def insert_settlement(
     conn: Conn,
     session: Session,

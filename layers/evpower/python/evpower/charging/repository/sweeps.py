@@ -6,7 +6,7 @@ from evpower.db import Conn
 
 
 async def _ids(conn: Conn, query: str, parameters: tuple[object, ...]) -> list[str]:
-    return [row["id"] for row in await (await conn.execute(query, parameters)).fetchall()]  # type: ignore[call-overload]
+    return [row["id"] for row in await (await conn.execute(query, parameters)).fetchall()]
 
 
 async def never_started(conn: Conn, created_before: datetime, limit: int) -> list[str]:

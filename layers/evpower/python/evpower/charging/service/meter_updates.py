@@ -1,0 +1,92 @@
+"""Readings of running transactions: context for the socket tier, batch flush, further reserves, auto-stop."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from evpower.charging.models import EndReason, LimitType, MeterContext, MeterUpdate, SessionState
+from evpower.charging.repository import meter_values, sessions
+from evpower.charging.repository.sessions import session_of
+from evpower.charging.service.common import ask_to_stop, command_stop, fence, lock_with_client, max_power_w
+from evpower.charging.service.start import reserve_money
+from evpower.config import get_settings
+from evpower.db import Conn
+from evpower.money import som
+
+
+async def meter_context(conn: Conn, station_id: str, transaction_id: int) -> MeterContext | None:
+    """What judging the readings of a transaction needs; None for one without a session."""
+    row = await meter_values.context_row(conn, station_id, transaction_id)
+    if row is None:
+        return None
+    session = session_of(row)
+    state = session.meter()
+    if state is None:
+        return None
+    return MeterContext(
+        transaction_id=transaction_id,
+        session_id=session.id,
+        client_id=session.user_id,
+        station_id=station_id,
+        connector_id=session.connector_id,
+        state=session.state,
+        limit_type=session.limit_type,
+        limit_value=session.limit_value,
+        price=session.price,
+        reserved_amount=session.reserved_amount,
+        started_at=session.charging_started_at or session.created_at,
+        max_power_w=max_power_w(row["connector_power_kw"]),
+        sample_interval_s=session.sample_interval_s,
+        meter=state,
+    )
+
+
+async def flush_readings(conn: Conn, batch: Sequence[MeterUpdate]) -> dict[str, SessionState]:
+    """Store readings and bring the sessions' meters up to date; two statements whatever the size of the batch.
+
+    Returns:
+        Session id -> state for the sessions written. One that is missing belongs to a station that has connected
+        elsewhere: its readings are stored, but its meter is its new owner's.
+    """
+    await meter_values.insert_readings(conn, batch)
+    written = await meter_values.update_sessions(conn, batch)
+    return {session_id: SessionState(state) for session_id, state in written.items()}
+
+
+async def extend_reserve(conn: Conn, session_id: str, epoch: int, now: datetime) -> MeterContext | None:
+    """Reserve more for an unlimited session that nears the end of its reserve.
+
+    Returns:
+        The session's new context, or None when nothing is left on the balance: the session must stop.
+
+    Raises:
+        ConnectionLost: the station has connected elsewhere.
+    """
+    client, session = await lock_with_client(conn, session_id)
+    await fence(conn, session.station_id, epoch)
+    if session.state is not SessionState.CHARGING or session.limit_type is not LimitType.NONE:
+        return None
+    amount = som(min(get_settings().unlimited_reserve_som, client.balance))
+    if amount <= 0:
+        return None
+    await reserve_money(conn, client.id, session.id, amount, number_of_reserve=session.reserve_count + 1, now=now)
+    assert session.ocpp_transaction_id is not None
+    return await meter_context(conn, session.station_id, session.ocpp_transaction_id)
+
+
+async def auto_stop(conn: Conn, session_id: str, now: datetime) -> str | None:
+    """Stop a session whose limit is about to be reached; the RemoteStop to dispatch, None when it has ended."""
+    _client, session = await lock_with_client(conn, session_id)
+    if session.state is not SessionState.CHARGING:
+        return None
+    return await ask_to_stop(conn, session, reason=EndReason.LIMIT, initiator="limit", limit_reached=True, now=now)
+
+
+async def stop_closed(conn: Conn, session_id: str, now: datetime) -> str | None:
+    """RemoteStop for a transaction that goes on although its session was closed.
+
+    Use case: a sweep settled the session while the station was away; the station comes back and still charges.
+    """
+    session = await sessions.get(conn, session_id)
+    if session is None or session.state.live or session.ocpp_transaction_id is None:
+        return None
+    return await command_stop(conn, session.station_id, session.ocpp_transaction_id, session.id, "system", now)

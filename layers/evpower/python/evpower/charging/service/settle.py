@@ -1,0 +1,106 @@
+"""Settlement: the one place where a session's bill becomes money. Caller holds the locks of client and session."""
+
+from dataclasses import replace
+from datetime import datetime
+from decimal import Decimal
+
+from evpower.accounts import service as accounts
+from evpower.accounts.models import Client, LedgerType, Movement
+from evpower.charging import settlement
+from evpower.charging.models import Session, SessionState
+from evpower.charging.repository import sessions
+from evpower.db import Conn
+from evpower.notifications import service as notifications
+from evpower.pricing import rules
+from evpower.pricing import service as pricing
+from evpower.stations import service as stations
+
+
+async def settle(
+    conn: Conn,
+    client: Client,
+    session: Session,
+    *,
+    source: str,
+    reason: str,
+    initiator: str,
+    minutes: Decimal,
+    stopped_at: datetime,
+    now: datetime,
+) -> Session:
+    """Book what ``session.energy_wh`` and ``minutes`` cost against what was taken, and close the session.
+
+    The first call settles the reserve. Later ones book only the difference; one that changes nothing writes nothing,
+    so that a repeated StopTransaction, a sweep and a route may all come here.
+    """
+    due = settlement.due_amount(session.price, session.energy_wh, minutes)
+    outcome = settlement.settle(due, session.taken_amount, client.balance)
+    first = session.settlement_revision == 0 or session.state.live
+    written_off_before = session.written_off_amount if not first else Decimal(0)
+    if not first and outcome.movement == 0 and outcome.written_off == written_off_before:
+        await sessions.mark_energy_settled(conn, session.id)  # e.g. a few Wh more within the same tyiyn
+        return session
+    revision = session.settlement_revision + 1
+    if outcome.movement != 0:
+        await accounts.move(conn, _movement(session, outcome.movement, revision, source))
+    if outcome.written_off != written_off_before:
+        await sessions.insert_write_off(
+            conn, session, outcome.written_off - written_off_before, revision=revision, reason=source, now=now
+        )
+    await sessions.insert_settlement(
+        conn, session, outcome, revision=revision, source=source, energy_wh=session.energy_wh, minutes=minutes, now=now
+    )
+    gross = settlement.due_amount(replace(session.price, promo=None), session.energy_wh, minutes)
+    state = _final_state(session, reason)
+    await sessions.close(
+        conn,
+        session,
+        outcome,
+        state=state,
+        revision=revision,
+        base=gross,
+        reason=reason,
+        initiator=initiator,
+        stopped_at=stopped_at,
+        now=now,
+    )
+    await pricing.record_promo_use(
+        conn,
+        session.price,
+        client_id=client.id,
+        session_id=session.id,
+        discount=rules.discount(session.price.promo, gross) if due > 0 else Decimal(0),
+    )
+    await stations.release_connector(conn, session.id)
+    await _tell(conn, session, state, reason, outcome.taken)
+    settled = await sessions.get(conn, session.id)
+    assert settled is not None
+    return settled
+
+
+def _movement(session: Session, amount: Decimal, revision: int, source: str) -> Movement:
+    return Movement(
+        client_id=session.user_id,
+        type=LedgerType.CHARGE_REFUND if amount > 0 else LedgerType.CHARGE_PAYMENT,
+        amount=amount,
+        source_key=f"settle:{session.id}:{revision}",
+        session_id=session.id,
+        description=source,
+    )
+
+
+def _final_state(session: Session, reason: str) -> SessionState:
+    """`error` only for a session that never delivered energy and cannot go on (mobile-api.md §0.15)."""
+    failed = reason in ("NO_CONNECTION", "start_rejected")
+    if session.energy_wh <= 0 and (failed or session.state is SessionState.ERROR):
+        return SessionState.ERROR
+    return SessionState.STOPPED
+
+
+async def _tell(conn: Conn, session: Session, state: SessionState, reason: str, amount: Decimal) -> None:
+    if state is SessionState.ERROR:
+        await notifications.charging_error(conn, client_id=session.user_id, session_id=session.id, error_code=reason)
+    else:
+        await notifications.charging_completed(
+            conn, client_id=session.user_id, session_id=session.id, energy_kwh=session.energy_kwh, amount=amount
+        )

@@ -1,0 +1,223 @@
+"""StartTransaction: exactly once by content, bound to the session that waits for it (ocpp.md §3, design: Money)."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+
+from evpower.accounts import service as accounts
+from evpower.accounts.models import Client, ClientStatus
+from evpower.charging import meter
+from evpower.charging.autostop import OVERDUE_INTERVALS
+from evpower.charging.models import (
+    EndReason,
+    LimitType,
+    Session,
+    SessionState,
+    StartTransaction,
+    TransactionStarted,
+)
+from evpower.charging.repository import sessions, transactions
+from evpower.charging.service.common import command_stop, fence, lock_with_client
+from evpower.charging.service.start import open_session, reserve_money
+from evpower.charging.service.tags import card_verdict
+from evpower.config import get_settings
+from evpower.db import Conn
+from evpower.errors import ConnectorOccupied, SessionAlreadyActive
+from evpower.money import som
+from evpower.notifications import service as notifications
+from evpower.pricing import service as pricing
+from evpower.stations import service as stations
+from evpower.stations.models import Station
+
+# A connection older than this has replayed its queue: what it sends now happens now, whatever its clock says.
+_REPLAY_WINDOW = timedelta(minutes=2)
+_CARD_REPLAY_MAX = timedelta(hours=24)
+_REOPENABLE = (EndReason.NO_CONNECTION, EndReason.START_REJECTED)
+
+
+@dataclass(frozen=True, slots=True)
+class _Verdict:
+    status: str
+    session: Session | None = None
+    live: bool = False  # the session runs with this transaction
+
+
+async def start_transaction(conn: Conn, message: StartTransaction) -> TransactionStarted:
+    """Record the transaction, bind it, and say whether it may go on.
+
+    The transaction is always accepted; the id tag status says whether the tag is good. One that must not go on gets
+    a RemoteStop, because not every charger stops by itself.
+
+    Raises:
+        ConnectionLost: the station has connected elsewhere.
+    """
+    await fence(conn, message.station_id, message.epoch)
+    waiting = await sessions.latest_by_tag(conn, message.station_id, message.id_tag)
+    client: Client | None = None
+    if waiting is not None:
+        client, waiting = await lock_with_client(conn, waiting.id)
+    else:
+        card = await card_verdict(conn, message.id_tag, message.received_at)
+        if card.client_id is not None:
+            client = await accounts.lock_client(conn, card.client_id)
+    transaction, created = await transactions.insert(conn, message)
+    if not created:
+        return TransactionStarted(
+            transaction.id, transaction.id_tag_status, session_id=transaction.session_id, repeated=True
+        )
+    if waiting is not None and client is not None:
+        verdict = await _app_session(conn, client, waiting, message, transaction.id)
+    else:
+        verdict = await _card_session(conn, client, message, transaction.id)
+    session = verdict.session
+    await transactions.link(
+        conn, transaction.id, session_id=session.id if session else None, id_tag_status=verdict.status
+    )
+    command_id = None
+    if verdict.status != "Accepted":
+        bound = session.id if session is not None and session.ocpp_transaction_id == transaction.id else None
+        command_id = await command_stop(conn, message.station_id, transaction.id, bound, "system", message.received_at)
+        if bound is None:
+            await transactions.flag_for_review(conn, transaction.id, f"started with tag {verdict.status}")
+    if session is not None and verdict.live:
+        await notifications.charging_started(
+            conn,
+            client_id=session.user_id,
+            session_id=session.id,
+            station_id=session.station_id,
+            connector_id=message.connector_id,
+        )
+    return TransactionStarted(
+        transaction.id, verdict.status, session_id=session.id if session else None, command_id=command_id
+    )
+
+
+async def _app_session(
+    conn: Conn, client: Client, session: Session, message: StartTransaction, transaction_id: int
+) -> _Verdict:
+    if session.state is SessionState.PENDING:
+        if not await _take_connector(conn, session, message.connector_id):
+            return _Verdict("ConcurrentTx")
+        return _Verdict("Accepted", await _begin(conn, session, message, transaction_id, SessionState.CHARGING), True)
+    if session.state.live:
+        # Use case: a second StartTransaction with the tag of the running session. The first one goes on.
+        return _Verdict("ConcurrentTx")
+    if session.ocpp_transaction_id is not None:
+        return _Verdict("Invalid")  # the tag was for one transaction
+    if not await _is_live(conn, message):
+        # Use case: the charger started offline and tells it only now. Its StopTransaction is billed by reconcile.
+        return _Verdict("Accepted", await _begin(conn, session, message, transaction_id, None))
+    if session.stop_reason in _REOPENABLE and await _reopen(conn, client, session, message):
+        return _Verdict("Accepted", await _begin(conn, session, message, transaction_id, SessionState.CHARGING), True)
+    return _Verdict("Blocked", await _begin(conn, session, message, transaction_id, None))
+
+
+async def _take_connector(conn: Conn, session: Session, connector_id: int) -> bool:
+    """Hold the connector that the charger really uses. False when another session has it."""
+    if session.connector_id == connector_id and session.state is SessionState.PENDING:
+        return True
+    other = await sessions.live_on_connector(conn, session.station_id, connector_id)
+    if other is not None and other.id != session.id:
+        return False
+    await stations.ensure_connector(conn, session.station_id, connector_id)
+    await stations.release_connector(conn, session.id)
+    await stations.hold_connector(conn, session.station_id, connector_id, session.id)
+    return True
+
+
+async def _reopen(conn: Conn, client: Client, session: Session, message: StartTransaction) -> bool:
+    """A new reserve for a session that was refunded because nobody plugged in, and now somebody did."""
+    settings = get_settings()
+    now = message.received_at
+    reserve = min(session.reserved_amount or settings.unlimited_reserve_som, client.balance)
+    if client.status is not ClientStatus.ACTIVE or reserve < settings.minimum_reserve_som:
+        return False
+    if await sessions.live_of_client(conn, client.id) is not None:
+        return False
+    if not await _take_connector(conn, session, message.connector_id):
+        return False
+    await reserve_money(conn, client.id, session.id, som(reserve), number_of_reserve=session.reserve_count + 1, now=now)
+    return True
+
+
+async def _begin(
+    conn: Conn, session: Session, message: StartTransaction, transaction_id: int, state: SessionState | None
+) -> Session:
+    """Bind the transaction to the session; its meter starts at the transaction's register."""
+    now = message.received_at
+    began_at = message.started_at if session.created_at <= message.started_at <= now else now
+    overdue = timedelta(seconds=OVERDUE_INTERVALS * session.sample_interval_s)
+    await sessions.begin_transaction(
+        conn,
+        session.id,
+        transaction_id=transaction_id,
+        connector_id=message.connector_id,
+        meter=meter.begin(message.meter_start_wh, began_at, message.started_at),
+        began_at=began_at,
+        auto_stop_at=now + overdue if state is SessionState.CHARGING else None,
+        state=state,
+        now=now,
+    )
+    bound = await sessions.get(conn, session.id)
+    assert bound is not None
+    return bound
+
+
+async def _is_live(conn: Conn, message: StartTransaction) -> bool:
+    """Whether the transaction starts now rather than being replayed from an offline queue."""
+    distance = abs((message.received_at - message.started_at).total_seconds())
+    if distance <= get_settings().late_start_live_s:
+        return True
+    station = await stations.resolve(conn, message.station_id)
+    connected_at = station.connected_at if station else None
+    return connected_at is not None and message.received_at - connected_at > _REPLAY_WINDOW
+
+
+async def _card_session(conn: Conn, client: Client | None, message: StartTransaction, transaction_id: int) -> _Verdict:
+    """A start by RFID card: a session with a reserve of its own, or no."""
+    verdict = await card_verdict(conn, message.id_tag, message.received_at)
+    if client is None:
+        return _Verdict(verdict.status)
+    live = await _is_live(conn, message)
+    # Use case: the card was good while the charger was offline and the driver has charged already. Whatever the
+    # balance says now, the session exists and is billed; what cannot be collected is written off.
+    late_debt = not live and verdict.status == "Blocked" and client.status is ClientStatus.ACTIVE
+    if verdict.status != "Accepted" and not late_debt:
+        return _Verdict(verdict.status)
+    if await sessions.live_on_connector(conn, message.station_id, message.connector_id) is not None:
+        return _Verdict("ConcurrentTx")
+    station = await stations.resolve(conn, message.station_id)
+    assert station is not None
+    session = await _open_card_session(conn, client, station, message, replayed=not live)
+    if session is None:
+        return _Verdict("ConcurrentTx")
+    begun = await _begin(conn, session, message, transaction_id, SessionState.CHARGING)
+    return _Verdict("Accepted", begun, live=True)
+
+
+async def _open_card_session(
+    conn: Conn, client: Client, station: Station, message: StartTransaction, *, replayed: bool
+) -> Session | None:
+    settings = get_settings()
+    connector = await stations.ensure_connector(conn, station.id, message.connector_id)
+    price = await pricing.price_for(conn, station, connector, client.id, message.received_at)
+    reserve = som(min(client.balance, settings.unlimited_reserve_som + price.session_fee))
+    oldest = message.received_at - _CARD_REPLAY_MAX
+    created_at = message.started_at if replayed and oldest <= message.started_at <= message.received_at else None
+    try:
+        async with conn.transaction():
+            return await open_session(
+                conn,
+                client,
+                station,
+                message.connector_id,
+                price,
+                id_tag=message.id_tag,
+                source="rfid",
+                limit_type=LimitType.NONE,
+                limit_value=Decimal(0),
+                reserve=reserve,
+                now=created_at or message.received_at,
+            )
+    except (ConnectorOccupied, SessionAlreadyActive):
+        return None

@@ -1,0 +1,160 @@
+"""StopTransaction: never refused, settled once, reconciled when it is late (ocpp.md §3)."""
+
+import hashlib
+from datetime import datetime
+from decimal import Decimal
+
+import orjson
+
+from evpower.charging import meter
+from evpower.charging.models import EndReason, Session, StopTransaction, TransactionStopped
+from evpower.charging.repository import meter_values, sessions, transactions
+from evpower.charging.repository.transactions import Transaction
+from evpower.charging.service.common import fence, lock_with_client, max_power_w
+from evpower.charging.service.settle import settle
+from evpower.db import Conn
+from evpower.stations import service as stations
+
+_REASON_BY_STATION = EndReason.STATION
+
+
+async def stop_transaction(conn: Conn, message: StopTransaction) -> TransactionStopped:
+    """Close the transaction and settle its session, or keep a message that nothing explains.
+
+    Use cases: a repeat (the charger did not see the answer) changes nothing; a stop that comes after a sweep closed
+    the session books the difference; an unknown, -1 or huge id is quarantined and shown to operators.
+
+    Raises:
+        ConnectionLost: the station has connected elsewhere.
+    """
+    await fence(conn, message.station_id, message.epoch)
+    transaction, matched = await _find(conn, message)
+    if transaction is None:
+        await _quarantine(conn, message, "unknown transaction id")
+        return TransactionStopped(None, quarantined=True)
+    if transaction.session_id is None:
+        return await _stop_without_session(conn, transaction, message)
+    client, session = await lock_with_client(conn, transaction.session_id)
+    transaction = await transactions.lock(conn, transaction.id)
+    if transaction.status == "stopped":
+        return await _stop_again(conn, transaction, message)
+    if matched:
+        await _quarantine(conn, message, "unknown transaction id", f"matched transaction {transaction.id} by its tag")
+    await transactions.stop(conn, transaction.id, message)
+    if session.ocpp_transaction_id != transaction.id:
+        await transactions.flag_for_review(conn, transaction.id, "transaction is not the session's")
+        return TransactionStopped(session.id)
+    session = await _final_reading(conn, session, transaction, message)
+    initiator = "limit" if session.limit_reached else "station"
+    await settle(
+        conn,
+        client,
+        session,
+        source="stop_transaction",
+        reason=message.reason or _REASON_BY_STATION,
+        initiator=initiator,
+        minutes=_minutes(session, transaction, message),
+        stopped_at=_stopped_at(session, transaction, message),
+        now=message.received_at,
+    )
+    return TransactionStopped(session.id)
+
+
+async def _find(conn: Conn, message: StopTransaction) -> tuple[Transaction | None, bool]:
+    """The transaction, and whether it was found by its tag only.
+
+    Use case: the charger stops before it saw the answer to its StartTransaction, so it has no id to name. The one
+    transaction that runs with this tag on this station is meant.
+    """
+    if 0 < message.transaction_id < 2**31:
+        found = await transactions.get(conn, message.station_id, message.transaction_id)
+        if found is not None:
+            return found, False
+    if message.id_tag:
+        candidates = await transactions.active_with_tag(conn, message.station_id, message.id_tag)
+        if len(candidates) == 1 and message.meter_stop_wh >= candidates[0].meter_start:
+            return candidates[0], True
+    return None, False
+
+
+async def _stop_without_session(conn: Conn, transaction: Transaction, message: StopTransaction) -> TransactionStopped:
+    transaction = await transactions.lock(conn, transaction.id)
+    if transaction.status == "stopped":
+        return await _stop_again(conn, transaction, message)
+    await transactions.stop(conn, transaction.id, message)
+    if message.meter_stop_wh > transaction.meter_start:
+        await transactions.flag_for_review(conn, transaction.id, "energy without a session")
+    return TransactionStopped(None)
+
+
+async def _stop_again(conn: Conn, transaction: Transaction, message: StopTransaction) -> TransactionStopped:
+    if transaction.meter_stop != message.meter_stop_wh or transaction.stopped_at != message.stopped_at:
+        await _quarantine(conn, message, "another stop of a stopped transaction")
+        return TransactionStopped(transaction.session_id, quarantined=True)
+    return TransactionStopped(transaction.session_id, repeated=True)
+
+
+async def _final_reading(conn: Conn, session: Session, transaction: Transaction, message: StopTransaction) -> Session:
+    """Count transactionData and meterStop; the session as it stands then."""
+    row = await meter_values.context_row(conn, session.station_id, transaction.id)
+    bound = max_power_w(row["connector_power_kw"] if row else None)
+    began_at = session.charging_started_at or session.created_at
+    state = session.meter() or meter.begin(transaction.meter_start, began_at, transaction.started_at)
+    state, faults = meter.apply_all(state, message.readings, message.received_at, bound, began_at)
+    state, last_faults = meter.finish(
+        state, message.meter_stop_wh, message.stopped_at, message.received_at, bound, began_at
+    )
+    await sessions.set_meter(conn, session.id, state, message.received_at)
+    reasons = sorted({*faults, *last_faults})
+    if reasons:
+        await sessions.flag_for_review(conn, session.id, reasons, message.received_at)
+        await stations.add_event(
+            conn,
+            session.station_id,
+            "meter_fault",
+            message.received_at,
+            severity="warning",
+            connector=session.connector_id,
+            payload={"session_id": session.id, "faults": reasons, "meter_stop": str(message.meter_stop_wh)},
+            charger_at=message.stopped_at,
+        )
+    updated = await sessions.get(conn, session.id)
+    assert updated is not None
+    return updated
+
+
+def _minutes(session: Session, transaction: Transaction, message: StopTransaction) -> Decimal:
+    began = session.charging_started_at or session.created_at
+    return meter.billable_minutes(transaction.started_at, message.stopped_at, began, message.received_at)
+
+
+def _stopped_at(session: Session, transaction: Transaction, message: StopTransaction) -> datetime:
+    """End for display: the charger's time where it fits between begin and receipt, else the receipt."""
+    began = session.charging_started_at or session.created_at
+    return message.stopped_at if began <= message.stopped_at <= message.received_at else message.received_at
+
+
+async def _quarantine(conn: Conn, message: StopTransaction, reason: str, resolution: str | None = None) -> None:
+    content = orjson.dumps(
+        [message.transaction_id, str(message.meter_stop_wh), message.stopped_at, message.id_tag, message.reason]
+    )
+    new = await transactions.quarantine(
+        conn,
+        station_id=message.station_id,
+        action="StopTransaction",
+        reason=reason,
+        payload=message.raw,
+        fingerprint=hashlib.sha256(content).hexdigest(),
+        resolution=resolution,
+        now=message.received_at,
+    )
+    if new and resolution is None:
+        await stations.add_event(
+            conn,
+            message.station_id,
+            "stop_quarantined",
+            message.received_at,
+            severity="error",
+            payload={"transaction_id": message.transaction_id, "reason": reason},
+            charger_at=message.stopped_at,
+        )

@@ -1,0 +1,164 @@
+"""Sessions that hang: found in batches, handled one by one in transactions of their own, safe to overlap.
+
+Every handler takes the session's locks and checks again, so that a sweep that runs twice or races with the charger
+changes nothing twice.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from evpower.charging.models import EndReason, SessionState
+from evpower.charging.repository import sessions
+from evpower.charging.repository import sweeps as queries
+from evpower.charging.service.common import ask_to_stop, command_stop, lock_with_client
+from evpower.charging.service.settle import settle
+from evpower.charging.service.stop import reading_minutes, settle_from_last_reading
+from evpower.config import get_settings
+from evpower.db import Conn
+from evpower.stations import service as stations
+
+_STOP_RETRY = timedelta(minutes=1)
+_STOP_GIVE_UP = timedelta(minutes=15)
+_READINGS_QUIET = timedelta(minutes=10)
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """``find`` lists ids; ``handle`` treats one and returns the id of a command to send after the commit."""
+
+    name: str
+    find: Callable[[Conn, datetime, int], Awaitable[list[str]]]
+    handle: Callable[[Conn, str, datetime], Awaitable[str | None]]
+
+
+async def _find_never_started(conn: Conn, now: datetime, limit: int) -> list[str]:
+    return await queries.never_started(conn, now - timedelta(seconds=get_settings().no_connection_after_s), limit)
+
+
+async def _refund_never_started(conn: Conn, session_id: str, now: datetime) -> None:
+    """Money is not blocked for hours when no cable is plugged in (fix 2 of version 1.2.2)."""
+    client, session = await lock_with_client(conn, session_id)
+    if session.state is SessionState.PENDING:
+        await settle(
+            conn,
+            client,
+            session,
+            source="no_connection",
+            reason=EndReason.NO_CONNECTION,
+            initiator="sweep",
+            minutes=Decimal(0),
+            stopped_at=now,
+            now=now,
+        )
+
+
+async def _find_too_long(conn: Conn, now: datetime, limit: int) -> list[str]:
+    return await queries.too_long(conn, now - timedelta(seconds=get_settings().session_max_s), limit)
+
+
+async def _end_too_long(conn: Conn, session_id: str, now: datetime) -> str | None:
+    """Bill what the meter shows, return the rest, and stop the charger; its StopTransaction may still correct it."""
+    _client, session = await lock_with_client(conn, session_id)
+    if session.state not in (SessionState.CHARGING, SessionState.STOPPING):
+        return None
+    transaction_id = session.ocpp_transaction_id
+    await settle_from_last_reading(
+        conn, session_id, source="too_long", reason=EndReason.TOO_LONG, initiator="sweep", now=now
+    )
+    if transaction_id is None:
+        return None
+    return await command_stop(conn, session.station_id, transaction_id, session_id, "sweep", now)
+
+
+async def _find_offline(conn: Conn, now: datetime, limit: int) -> list[str]:
+    return await queries.on_silent_stations(
+        conn, now - timedelta(seconds=get_settings().station_offline_after_s), limit
+    )
+
+
+async def _end_offline(conn: Conn, session_id: str, now: datetime) -> None:
+    _client, session = await lock_with_client(conn, session_id)
+    station = await stations.resolve(conn, session.station_id)
+    if station is None or not stations.is_online(station, now):
+        await settle_from_last_reading(
+            conn, session_id, source="station_offline", reason=EndReason.STATION_OFFLINE, initiator="sweep", now=now
+        )
+
+
+async def _find_overdue(conn: Conn, now: datetime, limit: int) -> list[str]:
+    return await queries.readings_overdue(conn, now, limit)
+
+
+async def _stop_overdue(conn: Conn, session_id: str, now: datetime) -> str | None:
+    """No reading for three intervals: the limit may be passed unseen, so the session is stopped."""
+    _client, session = await lock_with_client(conn, session_id)
+    if session.state is not SessionState.CHARGING:
+        return None
+    return await ask_to_stop(
+        conn, session, reason=EndReason.READING_OVERDUE, initiator="sweep", limit_reached=False, now=now
+    )
+
+
+async def _find_stop_unanswered(conn: Conn, now: datetime, limit: int) -> list[str]:
+    return await queries.stop_unanswered(conn, now - _STOP_RETRY, limit)
+
+
+async def _stop_again(conn: Conn, session_id: str, now: datetime) -> str | None:
+    """RemoteStop ended without StopTransaction: ask again, and in the end settle what is known."""
+    _client, session = await lock_with_client(conn, session_id)
+    if session.state is not SessionState.STOPPING or session.ocpp_transaction_id is None:
+        return None
+    if session.stop_requested_at is not None and now - session.stop_requested_at > _STOP_GIVE_UP:
+        await sessions.flag_for_review(conn, session_id, ["stop_unanswered"], now)
+        await settle_from_last_reading(
+            conn, session_id, source="stop_unanswered", reason=EndReason.STATION, initiator="sweep", now=now
+        )
+        return None
+    return await command_stop(conn, session.station_id, session.ocpp_transaction_id, session_id, "sweep", now)
+
+
+async def _find_late_readings(conn: Conn, now: datetime, limit: int) -> list[str]:
+    return await queries.late_readings(conn, now - _READINGS_QUIET, limit)
+
+
+async def _reconcile_late_readings(conn: Conn, session_id: str, now: datetime) -> None:
+    """Readings moved the meter of a settled session and no StopTransaction followed: book the difference."""
+    client, session = await lock_with_client(conn, session_id)
+    if not session.state.live:
+        await settle(
+            conn,
+            client,
+            session,
+            source="late_readings",
+            reason=EndReason.STATION,
+            initiator="sweep",
+            minutes=reading_minutes(session),
+            stopped_at=session.last_meter_at or now,
+            now=now,
+        )
+
+
+Handler = Callable[[Conn, str, datetime], Awaitable[str | None]]
+
+
+def _quiet(work: Callable[[Conn, str, datetime], Awaitable[None]]) -> Handler:
+    """A handler that never has a command to send."""
+
+    async def handle(conn: Conn, session_id: str, now: datetime) -> str | None:
+        await work(conn, session_id, now)
+        return None
+
+    return handle
+
+
+SWEEPS = (
+    Sweep("never_started", _find_never_started, _quiet(_refund_never_started)),
+    Sweep("too_long", _find_too_long, _end_too_long),
+    Sweep("station_offline", _find_offline, _quiet(_end_offline)),
+    Sweep("readings_overdue", _find_overdue, _stop_overdue),
+    Sweep("stop_unanswered", _find_stop_unanswered, _stop_again),
+    Sweep("late_readings", _find_late_readings, _quiet(_reconcile_late_readings)),
+)
+"""In this order: what ends a session comes before what asks its charger to stop."""

@@ -1,0 +1,54 @@
+"""Authorize: whether an id tag may charge (OCPP 1.6 §4.1). Tags are case-insensitive."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from evpower.accounts import service as accounts
+from evpower.accounts.models import Client, ClientStatus
+from evpower.charging.repository import sessions, transactions
+from evpower.config import get_settings
+from evpower.db import Conn
+from evpower.errors import ClientNotFound
+
+
+@dataclass(frozen=True, slots=True)
+class TagVerdict:
+    """idTagInfo: ``status`` is an OCPP 1.6 AuthorizationStatus."""
+
+    status: str
+    expires_at: datetime | None = None
+    parent_id_tag: str | None = None
+    client_id: str | None = None
+
+
+async def authorize(conn: Conn, station_id: str, id_tag: str, now: datetime) -> TagVerdict:
+    """The verdict on ``id_tag`` at ``station_id`` now; changes nothing."""
+    session = await sessions.latest_by_tag(conn, station_id, id_tag)
+    if session is not None:
+        return TagVerdict("Accepted" if session.state.live else "Invalid", client_id=session.user_id)
+    return await card_verdict(conn, id_tag, now)
+
+
+async def card_verdict(conn: Conn, id_tag: str, now: datetime) -> TagVerdict:
+    """The verdict on a client's RFID card."""
+    card = await transactions.id_tag(conn, id_tag)
+    if card is None or card.client_id is None:
+        return TagVerdict("Invalid")
+    if card.status != "active":
+        return TagVerdict("Blocked", card.expires_at, card.parent_id_tag, card.client_id)
+    if card.expires_at is not None and card.expires_at <= now:
+        return TagVerdict("Expired", card.expires_at, card.parent_id_tag, card.client_id)
+    try:
+        client = await accounts.get_client(conn, card.client_id)
+    except ClientNotFound:
+        return TagVerdict("Invalid")
+    status = await _client_status(conn, client)
+    return TagVerdict(status, card.expires_at, card.parent_id_tag, client.id)
+
+
+async def _client_status(conn: Conn, client: Client) -> str:
+    if client.status is not ClientStatus.ACTIVE:
+        return "Blocked"
+    if await sessions.live_of_client(conn, client.id) is not None:
+        return "ConcurrentTx"
+    return "Accepted" if client.balance >= get_settings().minimum_reserve_som else "Blocked"
