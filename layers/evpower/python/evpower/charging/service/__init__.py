@@ -1,7 +1,14 @@
 """Charging services. All take an open transaction; entries commit and then send the commands named in the answers."""
 
 from evpower.charging.service.common import ConnectionLost, get_session, history, lock_pending
-from evpower.charging.service.meter_updates import auto_stop, extend_reserve, flush_readings, meter_context, stop_closed
+from evpower.charging.service.meter_updates import (
+    auto_stop,
+    extend_reserve,
+    flush_readings,
+    meter_context,
+    quarantine_readings,
+    stop_closed,
+)
 from evpower.charging.service.start import start
 from evpower.charging.service.start_transaction import start_transaction
 from evpower.charging.service.stop import remote_start_rejected, remote_stop_rejected, request_stop
@@ -22,6 +29,7 @@ __all__ = [
     "history",
     "lock_pending",
     "meter_context",
+    "quarantine_readings",
     "remote_start_rejected",
     "remote_stop_rejected",
     "request_stop",

@@ -1,10 +1,13 @@
 """Readings of running transactions: context for the socket tier, batch flush, further reserves, auto-stop."""
 
+import hashlib
 from collections.abc import Sequence
 from datetime import datetime
 
+import orjson
+
 from evpower.charging.models import EndReason, LimitType, MeterContext, MeterUpdate, SessionState
-from evpower.charging.repository import meter_values, sessions
+from evpower.charging.repository import meter_values, sessions, transactions
 from evpower.charging.repository.sessions import session_of
 from evpower.charging.service.common import ask_to_stop, command_stop, fence, lock_with_client, max_power_w
 from evpower.charging.service.start import reserve_money
@@ -40,16 +43,42 @@ async def meter_context(conn: Conn, station_id: str, transaction_id: int) -> Met
     )
 
 
-async def flush_readings(conn: Conn, batch: Sequence[MeterUpdate]) -> dict[str, SessionState]:
+async def flush_readings(conn: Conn, batch: Sequence[MeterUpdate]) -> frozenset[int]:
     """Store readings and bring the sessions' meters up to date; two statements whatever the size of the batch.
 
     Returns:
-        Session id -> state for the sessions written. One that is missing belongs to a station that has connected
-        elsewhere: its readings are stored, but its meter is its new owner's.
+        Positions in ``batch`` whose session was not updated as a live one: it has ended, or the station has
+        connected elsewhere. Their readings are stored; what the caller knows of the session is out of date.
     """
     await meter_values.insert_readings(conn, batch)
-    written = await meter_values.update_sessions(conn, batch)
-    return {session_id: SessionState(state) for session_id, state in written.items()}
+    states = await meter_values.update_sessions(conn, batch)
+    live = {session_id for session_id, state in states.items() if SessionState(state).live}
+    return frozenset(
+        position for position, update in enumerate(batch) if update.session_id and update.session_id not in live
+    )
+
+
+async def quarantine_readings(conn: Conn, update: MeterUpdate, error: str) -> None:
+    """Keep a message that the database refuses, so that it can be acknowledged and looked at by an operator."""
+    payload = {
+        "connector_id": update.connector_id,
+        "transaction_id": update.transaction_id,
+        "session_id": update.session_id,
+        "readings": [reading.raw for reading in update.readings],
+        "error": error,
+    }
+    await transactions.quarantine(
+        conn,
+        station_id=update.station_id,
+        action="MeterValues",
+        reason="the database refused the readings",
+        payload=payload,
+        fingerprint=hashlib.sha256(orjson.dumps(payload, option=orjson.OPT_SORT_KEYS)).hexdigest(),
+        resolution=None,
+        now=update.received_at,
+    )
+    if update.session_id is not None:
+        await sessions.flag_for_review(conn, update.session_id, ["readings_quarantined"], update.received_at)
 
 
 async def extend_reserve(conn: Conn, session_id: str, epoch: int, now: datetime) -> MeterContext | None:
