@@ -123,6 +123,8 @@ async def process_callback(deps: PaymentDeps, entry: InboxEntry) -> str:
 
 
 async def _is_booked(deps: PaymentDeps, topup: TopUp, entry: InboxEntry) -> bool:
+    if topup.credited_earlier:
+        return True
     booked = await deps.db.run(lambda conn: repository.credited_amounts(conn, topup))
     return entry.trans_id in booked if entry.trans_id else bool(booked)
 

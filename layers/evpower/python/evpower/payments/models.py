@@ -76,6 +76,8 @@ class TopUp:
     status_check_count: int
     correlation_id: str | None
     created_at: datetime
+    credited_earlier: bool = False
+    """The system before this one credited it: its payments are inside the client's opening balance."""
 
     @property
     def closes_at(self) -> datetime:

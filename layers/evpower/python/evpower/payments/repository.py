@@ -22,7 +22,7 @@ _TOPUP = (
     "id, client_id, order_id, invoice_id, payment_provider, requested_amount, paid_amount, refunded_amount, status, "
     "status_reason, invoice_state, description, qr_code, qr_code_url, app_link, qr_expires_at, invoice_expires_at, "
     "paid_at, canceled_at, cancel_requested, needs_status_check, next_check_at, last_status_check_at, "
-    "status_check_count, correlation_id, created_at"
+    "status_check_count, correlation_id, created_at, credited_earlier"
 )
 _INBOX = "id, provider, order_id, trans_id, status_pay, payload, state, attempts, correlation_id, received_at"
 _REFUND = (

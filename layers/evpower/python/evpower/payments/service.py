@@ -246,6 +246,8 @@ def _closing(topup: TopUp, status: InvoiceStatus, credited: Decimal, now: dateti
 async def _credit_approved(conn: Conn, topup: TopUp, status: InvoiceStatus, settings: Settings) -> Decimal:
     """Book every approved payment of the order that is not booked yet; som that were booked now."""
     credited = Decimal("0.00")
+    if topup.credited_earlier:
+        return credited
     for payment in status.approved:
         if problem := _not_creditable(payment, settings):
             _log.error("approved payment is not credited", extra={"order_id": topup.order_id, "reason": problem})

@@ -1,5 +1,5 @@
 -- An earlier EvPower database may be in the way: tables of the same names with other types, other rules and float
--- balances. They move, whole and unchanged, into the schema `legacy_v1`; 0009 copies their rows into our tables.
+-- balances. They move, whole and unchanged, into the schema `legacy_v1`; 0009 to 0011 copy their rows into our tables.
 -- On an empty database this does nothing.
 DO $$
 DECLARE
@@ -30,6 +30,34 @@ BEGIN
 
     CREATE SCHEMA legacy_v1;
     REVOKE ALL ON SCHEMA legacy_v1 FROM PUBLIC;
+
+    -- What the copying migrations read through. A row as JSON has whatever columns the earlier table had, and text
+    -- casts hide whether an id was uuid, varchar or serial and an amount float or numeric.
+    EXECUTE $def$
+        CREATE FUNCTION legacy_v1.rows(table_name text) RETURNS SETOF jsonb LANGUAGE plpgsql STABLE AS $f$
+        BEGIN
+            IF to_regclass(format('legacy_v1.%I', table_name)) IS NOT NULL THEN
+                RETURN QUERY EXECUTE format('SELECT to_jsonb(t) FROM legacy_v1.%I t', table_name);
+            END IF;
+        END $f$ $def$;
+    EXECUTE $def$
+        CREATE FUNCTION legacy_v1.number(value text, below numeric) RETURNS numeric LANGUAGE sql IMMUTABLE AS $f$
+            -- NULL for what is no finite number of a sane size
+            SELECT CASE WHEN value ~ '^-?[0-9]+([.][0-9]+)?([eE][-+]?[0-9]+)?$'
+                        THEN CASE WHEN abs(value::numeric) < below THEN value::numeric END END
+        $f$ $def$;
+    EXECUTE $def$
+        CREATE FUNCTION legacy_v1.som(value text) RETURNS numeric LANGUAGE sql IMMUTABLE AS $f$
+            SELECT round(legacy_v1.number(value, 1e9), 2)
+        $f$ $def$;
+    EXECUTE $def$
+        CREATE FUNCTION legacy_v1.same(what text, expected numeric, actual numeric) RETURNS void LANGUAGE plpgsql AS $f$
+        BEGIN
+            IF expected IS DISTINCT FROM actual THEN
+                RAISE EXCEPTION 'taking over %: % expected, % found', what, expected, actual;
+            END IF;
+            RAISE NOTICE 'taken over: % %', actual, what;
+        END $f$ $def$;
 
     -- Views and functions that bypass row level security must not stay reachable: they would show or change our
     -- tables by the same names. (restore_account of the earlier system re-activates blocked clients.)
