@@ -9,6 +9,7 @@ import binascii
 import ipaddress
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from urllib.parse import unquote, urlsplit
@@ -90,10 +91,8 @@ def basic_credentials(header: str | None) -> tuple[str, tuple[str, ...]] | None:
     if not colon:
         return None
     spellings = [password.hex()]
-    try:
+    with suppress(UnicodeDecodeError):
         spellings.insert(0, password.decode())
-    except UnicodeDecodeError:
-        pass
     return user.decode(errors="replace"), tuple(spellings)
 
 

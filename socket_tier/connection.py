@@ -88,6 +88,7 @@ class ChargerConnection:
         self._waiting: tuple[str, asyncio.Future[dict[str, Any]]] | None = None
         self._answers: OrderedDict[rpc.MessageId, tuple[bytes | int, bytes]] = OrderedDict()
         self._quirks: set[str] = set()
+        self._ready = False
         self._closed = False
 
     @property
@@ -100,8 +101,14 @@ class ChargerConnection:
 
     @property
     def accepts_commands(self) -> bool:
-        """Commands go only to a station whose registration is accepted."""
-        return self.charger.accepted and not self._closed
+        """Commands go only to a station whose registration is accepted, and not before it is ready for them."""
+        return self.charger.accepted and self._ready and not self._closed
+
+    def become_ready(self) -> None:
+        """Let commands through. Use case: a charger that has just started refuses what comes before its boot."""
+        if not self._ready and not self._closed:
+            self._ready = True
+            self.charger.services.drain(self.station_id)
 
     # --- reading ------------------------------------------------------------------------------------------------
 
@@ -187,7 +194,10 @@ class ChargerConnection:
         self._remember(frame.id, data, answer)
         await self._send(answer)
         self.charger.run_deferred()
-        metrics.handled(frame.action or "", time.perf_counter() - started)
+        if not self._ready:
+            self.become_ready()
+        if frame.action in self.dialect.routes:
+            metrics.handled(frame.action, time.perf_counter() - started)
 
     async def _answer(self, frame: Call | BadFrame) -> bytes | None:
         """The frame that answers ``frame``; None when there must be no answer."""
@@ -247,7 +257,7 @@ class ChargerConnection:
         if away:
             log.error("the database is away", extra={**extra, "error": str(error)})
         else:
-            log.exception("handler failed", extra=extra, exc_info=error)
+            log.error("handler failed", extra=extra, exc_info=error)
         if route.durability is Durability.COMMIT:
             metrics.unanswered.inc()
             if away:
@@ -294,7 +304,8 @@ class ChargerConnection:
             raise CallRefused(checked.fault.code, checked.fault.description)
         on_answer = self.dialect.commands[action].on_answer
         if on_answer is not None:
-            await on_answer(self.charger, request, checked.payload)
+            # In the background: what is done with the answer must not hold up the command's outcome.
+            self.charger.spawn(on_answer(self.charger, request, checked.payload))
         return checked.payload
 
     def _fail_waiting(self, error: CallFailed) -> None:

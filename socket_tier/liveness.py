@@ -23,11 +23,14 @@ GOING_AWAY = 1001
 class Living(Protocol):
     """A socket as this module sees it. ``last_seen`` and ``last_ping`` are readings of ``time.monotonic``."""
 
-    station_id: str
-    epoch: int
-    last_seen: float
     last_ping: float
     answers_pings: bool
+
+    @property
+    def station_id(self) -> str: ...
+
+    @property
+    def last_seen(self) -> float: ...
 
     async def ping(self) -> None:
         """Send a ping; the pong moves ``last_seen``."""

@@ -19,6 +19,7 @@ class Services:
     Attributes:
         flush: the group commit of meter readings.
         dispatch: (station id, command id) -> taken; runs a committed command on a local station at once.
+        drain: runs the queued commands of a local station, in the background.
         changed: tells the locations stream that the public state of these stations may have changed.
     """
 
@@ -29,3 +30,4 @@ class Services:
     flush: "MeterFlush"
     dispatch: Callable[[str, str], bool]
     changed: Callable[[list[str]], Awaitable[None]]
+    drain: Callable[[str], None]

@@ -1,0 +1,31 @@
+"""StatusNotification: a connector's status, or the charger's (connector 0) (OCPP 1.6 section 4.9, ocpp.md §3)."""
+
+from evpower.db import Conn
+from evpower.stations import service as stations
+from evpower.stations.models import StatusChange, StatusReport
+from socket_tier.charger import Charger
+from socket_tier.dialect import Payload
+from socket_tier.timestamps import parse_time
+
+
+async def handle(charger: Charger, payload: Payload) -> Payload:
+    services = charger.services
+    now = services.clock.now()
+    timestamp = payload.get("timestamp")
+    report = StatusReport(
+        connector=payload["connectorId"],
+        status=payload["status"],
+        epoch=charger.epoch,
+        error_code=payload.get("errorCode"),
+        info=payload.get("info"),
+        vendor_error_code=payload.get("vendorErrorCode"),
+        charger_at=parse_time(timestamp) if timestamp else None,
+    )
+
+    async def work(conn: Conn) -> StatusChange:
+        return await stations.record_status(conn, charger.station_id, report, now)
+
+    change = await services.database.run(work)
+    if change.changed:
+        charger.defer(lambda: services.changed([charger.station_id]))
+    return {}

@@ -1,0 +1,291 @@
+"""One instance of the socket tier: every part made and wired, started, drained.
+
+Tests start several in one process; ``python -m socket_tier`` starts one.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any
+
+from websockets.asyncio.server import ServerConnection
+
+from evpower.charging import service as charging
+from evpower.clock import Clock, SystemClock
+from evpower.config import Settings
+from evpower.db import PooledDatabase
+from evpower.ids import new_id
+from evpower.logging import get_logger
+from evpower.redis_client import open_redis
+from evpower.stations import service as stations
+from evpower.stations.models import Admission
+from socket_tier import metrics
+from socket_tier.charger import Charger
+from socket_tier.command_consumer import CommandConsumer
+from socket_tier.connection import TRY_AGAIN_LATER, ChargerConnection
+from socket_tier.dispatcher import Dispatcher
+from socket_tier.gate import Gate, Pass
+from socket_tier.liveness import Liveness
+from socket_tier.meter_flush import MeterFlush
+from socket_tier.ocpp16.routes import DIALECT as OCPP16
+from socket_tier.registry import INBOX_BLOCK_S, Registry
+from socket_tier.server import SocketServer, TierSocket, frames
+from socket_tier.services import Services
+
+log = get_logger(__name__)
+
+DIALECTS = {dialect.subprotocol: dialect for dialect in (OCPP16,)}
+SERVICE_RESTART = 1012
+READY_AFTER_S = 3.0  # a charger that says nothing after it connected takes commands from then on
+STAGGER_S = 8.0
+DRAIN_S = 10.0
+PROBE_S = 2.0
+EMF_INTERVAL_S = 60.0
+
+
+class ChargerSocket:
+    """A charger's connection as :mod:`socket_tier.liveness` sees it."""
+
+    __slots__ = ("answers_pings", "connection", "last_ping", "socket")
+
+    def __init__(self, socket: TierSocket, connection: ChargerConnection) -> None:
+        self.socket = socket
+        self.connection = connection
+        self.answers_pings = connection.charger.admission.answers_pings
+        self.last_ping = 0.0
+
+    @property
+    def station_id(self) -> str:
+        return self.connection.station_id
+
+    @property
+    def last_seen(self) -> float:
+        return self.connection.last_seen
+
+    async def ping(self) -> None:
+        pong = await self.socket.ping()
+        pong.add_done_callback(self._ponged)
+
+    def _ponged(self, pong: asyncio.Future[float]) -> None:
+        if not pong.cancelled() and pong.exception() is None:
+            self.connection.last_seen = time.monotonic()
+
+    async def close(self, code: int, reason: str) -> None:
+        await self.connection.close(code, reason)
+
+
+class SocketTier:
+    """One instance. :meth:`start`, then :meth:`stop` within 30 seconds."""
+
+    def __init__(self, settings: Settings, *, clock: Clock | None = None) -> None:
+        self.settings = settings
+        self.clock = clock or SystemClock()
+        self.instance_id = settings.instance_id or new_id()
+        self.database = PooledDatabase(settings)
+        self.registry = Registry(
+            open_redis(settings),
+            open_redis(settings, socket_timeout_s=INBOX_BLOCK_S + 2),
+            self.instance_id,
+        )
+        self.dispatcher = Dispatcher(
+            self.database,
+            self.registry,
+            self.clock,
+            changed=self._changed,
+            call_timeout_s=settings.ocpp_call_timeout_s,
+        )
+        self.consumer = CommandConsumer(settings, self.registry, self.dispatcher)
+        self.flush = MeterFlush(self.database, charging.flush_readings, charging.quarantine_readings)
+        self.services = Services(
+            database=self.database,
+            clock=self.clock,
+            settings=settings,
+            instance_id=self.instance_id,
+            flush=self.flush,
+            dispatch=self.dispatcher.submit,
+            drain=lambda station_id: self.dispatcher.drain_soon([station_id]),
+            changed=self._changed,
+        )
+        self.gate = Gate(settings, list(DIALECTS), self._load)
+        self.server = SocketServer(
+            settings,
+            self.gate,
+            serve_charger=self._serve_charger,
+            serve_stream=self._serve_stream,
+            stream_paths=frozenset(),
+            health=self._health,
+            ready=self._ready,
+        )
+        self._sockets: set[ChargerSocket] = set()
+        self.liveness = Liveness(
+            lambda: self._sockets,
+            self._touch,
+            ping_interval_s=settings.ocpp_ping_interval_s,
+            offline_after_s=settings.station_offline_after_s,
+        )
+        self._background: list[asyncio.Task[None]] = []
+        self.port = 0
+
+    # --- life ---------------------------------------------------------------------------------------------------
+
+    async def start(self) -> int:
+        """Open everything and listen; returns the port."""
+        await self.database.open()
+        self.registry.start()
+        self.dispatcher.start()
+        if self.settings.sqs_commands_queue_url:
+            self.consumer.start()
+        loop = asyncio.get_running_loop()
+        self._background = [loop.create_task(self.liveness.run()), loop.create_task(self._report_forever())]
+        self.port = await self.server.start()
+        log.info("socket tier listens", extra={"port": self.port, "instance": self.instance_id})
+        return self.port
+
+    async def stop(self) -> None:
+        """Stop accepting, finish what runs, close every socket with 1012 one after the other."""
+        log.info("socket tier stops", extra={"sockets": len(self._sockets)})
+        self.server.stop_accepting()
+        consumer = asyncio.ensure_future(self._stop_consumer())
+        await self.dispatcher.stop()
+        sockets = list(self._sockets)
+        pause = min(0.05, STAGGER_S / max(len(sockets), 1))
+        await asyncio.gather(*(self._dismiss(socket, index * pause) for index, socket in enumerate(sockets)))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_S):
+                await self.server.wait_closed()
+                await self.flush.drained()
+        for task in self._background:
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
+        await self.liveness.flush()
+        await self.registry.stop()
+        await consumer
+        await self.database.close()
+        log.info("socket tier stopped")
+
+    async def _stop_consumer(self) -> None:
+        if self.settings.sqs_commands_queue_url:
+            await self.consumer.stop()
+
+    async def _dismiss(self, socket: ChargerSocket, delay_s: float) -> None:
+        """Let one charger's running messages end, then send it to another instance."""
+        await asyncio.sleep(delay_s)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_S):
+                await socket.connection.drained()
+        with suppress(Exception):
+            await socket.close(SERVICE_RESTART, "the server restarts, connect again")
+
+    # --- one charger --------------------------------------------------------------------------------------------
+
+    async def _load(self, reference: str) -> Admission | None:
+        return await self.database.run(lambda conn: stations.load_for_admission(conn, reference))
+
+    async def _serve_charger(self, socket: TierSocket, admitted: Pass) -> None:
+        station_id = admitted.admission.station_id
+        now = self.clock.now()
+        try:
+            epoch = await self.database.run(
+                lambda conn: stations.claim_connection(
+                    conn, station_id, self.instance_id, now, protocol=admitted.subprotocol
+                )
+            )
+        except Exception as error:
+            log.warning("station not claimed", extra={"station_id": station_id, "error": str(error)})
+            await socket.close(TRY_AGAIN_LATER, "cannot register the station at the moment, try again later")
+            return
+        dialect = DIALECTS[admitted.subprotocol]
+        charger = Charger(admitted.admission, epoch, self.services)
+        connection = ChargerConnection(
+            socket, dialect, charger, call_timeout_s=self.settings.ocpp_call_timeout_s
+        )
+        charger.caller = connection
+        await self._run_connection(socket, connection)
+
+    async def _run_connection(self, socket: TierSocket, connection: ChargerConnection) -> None:
+        watched = ChargerSocket(socket, connection)
+        self._sockets.add(watched)
+        metrics.connected.inc()
+        log.info("station connected", extra={"station_id": connection.station_id, "epoch": connection.epoch})
+        timer = asyncio.get_running_loop().call_later(READY_AFTER_S, connection.become_ready)
+        try:
+            await self.registry.register(connection.station_id, connection)
+            await self._changed([connection.station_id])
+            await connection.run(frames(socket))
+        finally:
+            timer.cancel()
+            self._sockets.discard(watched)
+            metrics.connected.dec()
+            log.info(
+                "station disconnected",
+                extra={"station_id": connection.station_id, "epoch": connection.epoch, "code": socket.close_code},
+            )
+            await connection.charger.finish_background(DRAIN_S)
+            await self.registry.unregister(connection)
+            await self._release(connection)
+
+    async def _release(self, connection: ChargerConnection) -> None:
+        seen = self.clock.now() - timedelta(seconds=max(0.0, time.monotonic() - connection.last_seen))
+        try:
+            await self.database.run(
+                lambda conn: stations.release_connection(
+                    conn, connection.station_id, connection.epoch, last_seen=seen
+                )
+            )
+        except Exception as error:  # the sweep notices the silence
+            log.warning("connection not released", extra={"station_id": connection.station_id, "error": str(error)})
+
+    # --- the app's stream ---------------------------------------------------------------------------------------
+
+    async def _serve_stream(self, socket: ServerConnection, address: str) -> None:
+        raise NotImplementedError
+
+    async def _changed(self, station_ids: list[str]) -> None:
+        raise NotImplementedError
+
+    # --- upkeep -------------------------------------------------------------------------------------------------
+
+    async def _touch(self, silent_for: dict[str, float]) -> None:
+        now = self.clock.now()
+        seen = {station: now - timedelta(seconds=max(age, 0.0)) for station, age in silent_for.items()}
+        back = await self.database.run(lambda conn: stations.touch(conn, seen))
+        if back:
+            await self._changed([reference.station_id for reference in back])
+
+    async def _health(self) -> tuple[bool, dict[str, Any]]:
+        """Alive, and what it knows without asking anybody."""
+        return True, {
+            "status": "healthy",
+            "instance": self.instance_id,
+            "connected_stations": len(self._sockets),
+            "redis": "unavailable" if self.registry.degraded else "ok",
+            "draining": self.gate.closed,
+        }
+
+    async def _ready(self) -> tuple[bool, dict[str, Any]]:
+        """Ready when PostgreSQL answers. Redis away is bearable: local stations are served without it."""
+        database = await _answers(self.database.ping())
+        fine = database and not self.gate.closed
+        return fine, {
+            "status": "ready" if fine else "not_ready",
+            "database": "ok" if database else "unavailable",
+            "redis": "unavailable" if self.registry.degraded else "ok",
+            "draining": self.gate.closed,
+        }
+
+    async def _report_forever(self) -> None:
+        reporter = metrics.EmfReporter(self.instance_id)
+        while True:
+            await asyncio.sleep(EMF_INTERVAL_S)
+            reporter.report()
+
+
+async def _answers(probe: Awaitable[object]) -> bool:
+    try:
+        async with asyncio.timeout(PROBE_S):
+            await probe
+    except Exception:
+        return False
+    return True

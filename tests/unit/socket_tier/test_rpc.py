@@ -1,0 +1,100 @@
+"""OCPP-J frames: whatever arrives is read as one of four kinds, never an exception."""
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from socket_tier import rpc
+from socket_tier.rpc import BadFrame, Call, CallError, CallResult
+
+
+def test_a_call_is_read() -> None:
+    assert rpc.parse(b'[2,"19223201","Heartbeat",{}]') == Call("19223201", "Heartbeat", {})
+
+
+def test_a_result_is_read() -> None:
+    assert rpc.parse('[3,"1",{"status":"Accepted"}]') == CallResult("1", {"status": "Accepted"})
+
+
+def test_an_error_is_read_even_when_its_tail_is_missing() -> None:
+    assert rpc.parse('[4,"1","NotSupported","no",{"a":1}]') == CallError("1", "NotSupported", "no", {"a": 1})
+    assert rpc.parse('[4,"1"]') == CallError("1", "GenericError", "", {})
+
+
+@pytest.mark.parametrize("message_id", [7, 7.5, -3])
+def test_numeric_ids_are_echoed_as_sent(message_id: float) -> None:
+    frame = rpc.parse(orjson.dumps([2, message_id, "Heartbeat", {}]))
+    assert isinstance(frame, Call)
+    assert orjson.loads(rpc.result_frame(frame.id, {})) == [3, message_id, {}]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "null", "{}", "[]", '"text"', "12", "[2]", '[2,null,"Heartbeat",{}]', '[2,true,"Heartbeat",{}]',
+     '[2,"","Heartbeat",{}]', '[2,["a"],"Heartbeat",{}]', "[NaN]", "\x00"],
+)  # fmt: skip
+def test_without_a_readable_id_the_answer_goes_to_minus_one(text: str) -> None:
+    frame = rpc.parse(text)
+    assert isinstance(frame, BadFrame)
+    assert (frame.id, frame.code) == ("-1", "FormationViolation")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['[2,"5"]', '[2,"5","Heartbeat"]', '[2,"5","Heartbeat",{},1]', '[2,"5","Heartbeat",[]]', '[2,"5",3,{}]',
+     '[2,"5","Heartbeat",null]', '[9,"5",{}]', '["2","5","Heartbeat",{}]', '[true,"5","Heartbeat",{}]'],
+)  # fmt: skip
+def test_a_wrong_shape_is_answered_for_its_id(text: str) -> None:
+    frame = rpc.parse(text)
+    assert isinstance(frame, BadFrame)
+    assert (frame.id, frame.code) == ("5", "FormationViolation")
+
+
+def test_bytes_that_are_no_utf8_are_answered() -> None:
+    assert isinstance(rpc.parse(b'[2,"5","Heartbeat",{"a":"\xff"}]'), BadFrame)
+
+
+def test_action_and_payload_of_a_bad_call_are_kept() -> None:
+    frame = rpc.parse('[2,"5","StopTransaction",[1]]')
+    assert isinstance(frame, BadFrame)
+    assert (frame.action, frame.payload) == ("StopTransaction", [1])
+
+
+@pytest.mark.parametrize("text", ['[3,"5"]', '[3,"5",[]]', '[3,"5",null]', '[3,"5",{},1]'])
+def test_a_misshapen_result_ends_the_waiting_call(text: str) -> None:
+    frame = rpc.parse(text)
+    assert isinstance(frame, CallError)
+    assert (frame.id, frame.code) == ("5", "FormationViolation")
+
+
+def test_deep_nesting_is_a_bad_frame() -> None:
+    assert isinstance(rpc.parse(b"[" * 60_000), BadFrame)
+    assert isinstance(rpc.parse(b'[2,"1","A",' + b"[" * 2000 + b"]" * 2000 + b"]"), BadFrame)
+
+
+def test_descriptions_fit_the_specification() -> None:
+    assert orjson.loads(rpc.error_frame("1", "InternalError", "x" * 400))[3] == "x" * 255
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_raise(data: bytes) -> None:
+    assert isinstance(rpc.parse(data), Call | CallResult | CallError | BadFrame)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=12,
+)
+
+
+@given(st.lists(st.sampled_from([2, 3, 4, 5]) | json_values, max_size=6))
+def test_no_json_array_raises(message: list[object]) -> None:
+    try:
+        data = orjson.dumps(message)
+    except orjson.JSONEncodeError:  # lone surrogates cannot be written
+        return
+    frame = rpc.parse(data)
+    if isinstance(frame, Call):
+        assert frame.action == message[2]
