@@ -1,6 +1,6 @@
 """Rules of stations: addressing, holding a connector, the connection, what chargers report, what the app is shown."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 from evpower.config import get_settings
 from evpower.db import Conn
 from evpower.errors import StationNotFound
-from evpower.stations import credentials, repository, status
+from evpower.stations import credentials, status
 from evpower.stations.models import (
     Admission,
     BootInfo,
@@ -18,6 +18,8 @@ from evpower.stations.models import (
     StatusChange,
     StatusReport,
 )
+from evpower.stations.repository import connectors as ports
+from evpower.stations.repository import stations as rows
 from evpower.stations.text import addressable, clean
 from evpower.stations.views import (
     get_location,
@@ -32,6 +34,7 @@ __all__ = [
     "claim_connection",
     "connectors",
     "count_connected",
+    "ensure_connector",
     "get_location",
     "hold_connector",
     "is_online",
@@ -41,6 +44,7 @@ __all__ = [
     "location_views",
     "lock_connector",
     "mark_offline",
+    "owns_connection",
     "record_boot",
     "record_status",
     "release_connection",
@@ -48,6 +52,7 @@ __all__ = [
     "resolve",
     "set_authorization_key",
     "station_status",
+    "store_configuration",
     "touch",
 ]
 
@@ -60,7 +65,7 @@ _NO_ERROR = "NoError"
 
 async def resolve(conn: Conn, ref: str) -> Station | None:
     """The station addressed by ``stations.id`` or ``serial_number`` (mobile-api.md §0.10); the id goes first."""
-    return await repository.find(conn, ref) if addressable(ref) else None
+    return await rows.find(conn, ref) if addressable(ref) else None
 
 
 def is_online(station: Station, now: datetime) -> bool:
@@ -70,12 +75,12 @@ def is_online(station: Station, now: datetime) -> bool:
 
 async def connectors(conn: Conn, station_id: str) -> list[Connector]:
     """The station's connectors by number."""
-    return await repository.connectors_of(conn, station_id)
+    return await ports.connectors_of(conn, station_id)
 
 
 async def count_connected(conn: Conn) -> int:
     """Stations with an open socket on any instance, for the health route."""
-    return await repository.count_connected(conn, _silent_since(datetime.now(UTC)))
+    return await rows.count_connected(conn, _silent_since(datetime.now(UTC)))
 
 
 def _silent_since(now: datetime) -> datetime:
@@ -87,20 +92,20 @@ def _silent_since(now: datetime) -> datetime:
 
 async def lock_connector(conn: Conn, station_id: str, number: int) -> Connector | None:
     """The connector, locked to the end of the transaction. Last in the lock order, after the session."""
-    return await repository.lock_connector(conn, station_id, number) if 0 < number <= _MAX_CONNECTOR else None
+    return await ports.lock_connector(conn, station_id, number) if 0 < number <= _MAX_CONNECTOR else None
 
 
 async def ensure_connector(conn: Conn, station_id: str, number: int) -> Connector | None:
     """The connector, locked; made when the charger uses a number that nobody configured. None: no possible number."""
     if not 0 < number <= _MAX_CONNECTOR:
         return None
-    await repository.add_connector(conn, station_id, number)
-    return await repository.lock_connector(conn, station_id, number)
+    await ports.add_connector(conn, station_id, number)
+    return await ports.lock_connector(conn, station_id, number)
 
 
 async def hold_connector(conn: Conn, station_id: str, number: int, session_id: str) -> bool:
     """Mark the connector as taken by a live session; false when another session holds it or there is none."""
-    return await repository.hold_connector(conn, station_id, number, session_id)
+    return await ports.hold_connector(conn, station_id, number, session_id)
 
 
 async def release_connector(conn: Conn, session_id: str) -> StationRef | None:
@@ -109,7 +114,7 @@ async def release_connector(conn: Conn, session_id: str) -> StationRef | None:
     Returns:
         The station, to be published after the commit; ``None`` when the session held nothing.
     """
-    return await repository.release_connector(conn, session_id)
+    return await ports.release_connector(conn, session_id)
 
 
 # --- Admission and connection -------------------------------------------------------------------------------------
@@ -117,7 +122,7 @@ async def release_connector(conn: Conn, session_id: str) -> StationRef | None:
 
 async def load_for_admission(conn: Conn, ref: str) -> Admission | None:
     """Everything that the WebSocket upgrade needs of a station, by id or serial number, in one query."""
-    return await repository.admission(conn, ref) if addressable(ref) else None
+    return await rows.admission(conn, ref) if addressable(ref) else None
 
 
 async def claim_connection(
@@ -128,7 +133,7 @@ async def claim_connection(
     Raises:
         StationNotFound: the station was removed in the meantime.
     """
-    epoch = await repository.claim_connection(conn, station_id, instance_id, protocol, now)
+    epoch = await rows.claim_connection(conn, station_id, instance_id, protocol, now)
     if epoch is None:
         raise StationNotFound
     return epoch
@@ -136,7 +141,7 @@ async def claim_connection(
 
 async def owns_connection(conn: Conn, station_id: str, epoch: int) -> bool:
     """Whether the socket of ``epoch`` is still the station's newest; checked before writes that move money."""
-    return await repository.owns_connection(conn, station_id, epoch)
+    return await rows.owns_connection(conn, station_id, epoch)
 
 
 async def release_connection(conn: Conn, station_id: str, epoch: int, *, last_seen: datetime | None = None) -> bool:
@@ -144,7 +149,7 @@ async def release_connection(conn: Conn, station_id: str, epoch: int, *, last_se
 
     The station stays available until it has been silent for ``STATION_OFFLINE_AFTER_S``: chargers reconnect.
     """
-    return await repository.release_connection(conn, station_id, epoch, last_seen)
+    return await rows.release_connection(conn, station_id, epoch, last_seen)
 
 
 async def touch(conn: Conn, seen: Mapping[str, datetime]) -> list[StationRef]:
@@ -153,12 +158,12 @@ async def touch(conn: Conn, seen: Mapping[str, datetime]) -> list[StationRef]:
     Returns:
         Stations that were unavailable until now, to be published after the commit.
     """
-    return await repository.touch(conn, seen) if seen else []
+    return await rows.touch(conn, seen) if seen else []
 
 
 async def mark_offline(conn: Conn, now: datetime, limit: int) -> list[StationRef]:
     """Make up to ``limit`` silent stations unavailable; safe to run at the same time elsewhere."""
-    return await repository.mark_silent(conn, _silent_since(now), limit)
+    return await rows.mark_silent(conn, _silent_since(now), limit)
 
 
 async def set_authorization_key(conn: Conn, station_id: str, key: str | None) -> None:
@@ -169,7 +174,7 @@ async def set_authorization_key(conn: Conn, station_id: str, key: str | None) ->
         StationNotFound: no such station.
     """
     key_hash = credentials.hash_authorization_key(key) if key is not None else None
-    if not await repository.set_auth_key_hash(conn, station_id, key_hash):
+    if not await rows.set_auth_key_hash(conn, station_id, key_hash):
         raise StationNotFound
 
 
@@ -186,7 +191,7 @@ async def record_boot(conn: Conn, station_id: str, boot: BootInfo, now: datetime
         model=clean(boot.model),
         firmware_version=clean(boot.firmware_version),
     )
-    await repository.record_boot(conn, station_id, cleaned, now)
+    await rows.record_boot(conn, station_id, cleaned, now)
     await add_event(conn, station_id, "boot", now, payload=details)
 
 
@@ -203,15 +208,15 @@ async def record_status(conn: Conn, station_id: str, report: StatusReport, now: 
         return StatusChange(station_id, report.connector, applied=False, changed=False)
     report = replace(report, status=word)
     added = False
-    stored = await repository.lock_status(conn, station_id, report.connector)
+    stored = await ports.lock_status(conn, station_id, report.connector)
     if stored is None and report.connector:
-        added = await repository.add_connector(conn, station_id, report.connector)
-        stored = await repository.lock_status(conn, station_id, report.connector)
+        added = await ports.add_connector(conn, station_id, report.connector)
+        stored = await ports.lock_status(conn, station_id, report.connector)
         if added:
             await _status_event(conn, station_id, "unexpected_connector", report, now, severity="warning")
     if stored is None or not status.supersedes(report, stored, now):
         return StatusChange(station_id, report.connector, applied=False, changed=False)
-    await repository.set_status(conn, station_id, report, now)
+    await ports.set_status(conn, station_id, report, now)
     changed = added or (stored.ocpp_status, stored.error_code) != (report.status, report.error_code)
     if changed:
         await _status_event(conn, station_id, "status", report, now, severity=_severity(report))
@@ -256,6 +261,13 @@ async def _status_event(
     )
 
 
+async def store_configuration(
+    conn: Conn, station_id: str, keys: Sequence[Mapping[str, Any]], unknown: Sequence[str], now: datetime
+) -> None:
+    """Keep what GetConfiguration told: items of ``key``, ``value``, ``readonly``, and the names it does not know."""
+    await ports.store_configuration(conn, station_id, clean(list(keys)), clean(list(unknown)), now)
+
+
 async def add_event(
     conn: Conn,
     station_id: str,
@@ -268,7 +280,7 @@ async def add_event(
     charger_at: datetime | None = None,
 ) -> None:
     """Keep something that a station reported, for operators. ``severity``: info, warning, error."""
-    await repository.add_event(
+    await ports.add_event(
         conn,
         station_id,
         event,
