@@ -11,7 +11,7 @@ from evpower.db import Conn
 from evpower.errors import NotFound, StationNotFound
 from evpower.pricing import service as pricing
 from evpower.pricing.models import Price
-from evpower.stations import repository, status
+from evpower.stations import status
 from evpower.stations.models import (
     AdminStatus,
     Connector,
@@ -25,7 +25,9 @@ from evpower.stations.models import (
     StationStatusView,
     StationView,
 )
-from evpower.stations.repository import MapRow
+from evpower.stations.repository import map as maps
+from evpower.stations.repository import stations as rows
+from evpower.stations.repository.map import MapRow
 from evpower.stations.text import addressable
 
 _USABLE = (StationStatus.AVAILABLE, StationStatus.OCCUPIED)
@@ -33,12 +35,12 @@ _USABLE = (StationStatus.AVAILABLE, StationStatus.OCCUPIED)
 
 async def list_locations(conn: Conn, now: datetime, *, include_stations: bool = False) -> list[LocationView]:
     """L1: all active locations by name; ``stations`` is empty unless asked for."""
-    return await _location_views(conn, await repository.map_of_locations(conn, None), now, include_stations)
+    return await _location_views(conn, await maps.map_of_locations(conn, None), now, include_stations)
 
 
 async def location_views(conn: Conn, location_ids: Sequence[str], now: datetime) -> list[LocationView]:
     """Those of the locations that are active, with their stations."""
-    return await _location_views(conn, await repository.map_of_locations(conn, location_ids), now, True)
+    return await _location_views(conn, await maps.map_of_locations(conn, location_ids), now, True)
 
 
 async def get_location(conn: Conn, location_id: str, now: datetime) -> LocationView:
@@ -55,7 +57,7 @@ async def get_location(conn: Conn, location_id: str, now: datetime) -> LocationV
 
 async def list_stations(conn: Conn, now: datetime) -> list[StationView]:
     """T2: all stations that operators have not hidden, by serial number."""
-    return await _station_views(conn, await repository.map_of_stations(conn), now)
+    return await _station_views(conn, await maps.map_of_stations(conn), now)
 
 
 async def station_status(conn: Conn, ref: str, now: datetime) -> StationStatusView:
@@ -66,10 +68,10 @@ async def station_status(conn: Conn, ref: str, now: datetime) -> StationStatusVi
     Raises:
         StationNotFound: no such station.
     """
-    station = await repository.find(conn, ref) if addressable(ref) else None
+    station = await rows.find(conn, ref) if addressable(ref) else None
     if station is None:
         raise StationNotFound
-    around = await _station_views(conn, await repository.map_around(conn, station.id, station.location_id), now)
+    around = await _station_views(conn, await maps.map_around(conn, station.id, station.location_id), now)
     own = next((view for view in around if view.station.id == station.id), None)
     if own is None:
         raise StationNotFound
@@ -103,7 +105,7 @@ async def _station_views(conn: Conn, rows: Iterable[MapRow], now: datetime) -> l
     stations = [station for _, station in shown]
     if not stations:
         return []
-    connectors = await repository.connectors_by_station(conn, [station.id for station in stations])
+    connectors = await maps.connectors_by_station(conn, [station.id for station in stations])
     prices = await pricing.public_prices(conn, stations, now)
     offline_after_s = get_settings().station_offline_after_s
     return [

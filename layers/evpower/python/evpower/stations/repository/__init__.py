@@ -1,0 +1,1 @@
+"""All SQL of stations, connectors, what chargers report, and the map."""

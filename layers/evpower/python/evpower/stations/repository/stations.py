@@ -1,0 +1,163 @@
+"""Station rows: addressing, the connection, liveness, boot, credentials."""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from psycopg.types.json import Jsonb
+
+from evpower.db import Conn
+from evpower.stations.models import AdminStatus, Admission, BootInfo, RegistrationStatus, Station, StationRef
+from evpower.stations.repository.rows import STATION, station_of
+
+
+async def find(conn: Conn, ref: str) -> Station | None:
+    """The station with this id, else the one with this serial number."""
+    cursor = await conn.execute(
+        f"SELECT {STATION} FROM stations s WHERE s.id = %(ref)s OR s.serial_number = %(ref)s"  # noqa: S608 - constant column list
+        " ORDER BY (s.id = %(ref)s) DESC LIMIT 1",
+        {"ref": ref},
+    )
+    row = await cursor.fetchone()
+    return station_of(row) if row else None
+
+
+async def admission(conn: Conn, ref: str) -> Admission | None:
+    """Everything that the upgrade needs, in one query."""
+    cursor = await conn.execute(
+        """
+        SELECT s.id AS station_id, s.serial_number, s.status, s.registration_status, s.auth_key_hash,
+               s.allow_missing_subprotocol, s.answers_pings, s.heartbeat_interval_s, s.meter_interval_s,
+               s.connection_epoch, s.location_id
+          FROM stations s WHERE s.id = %(ref)s OR s.serial_number = %(ref)s
+         ORDER BY (s.id = %(ref)s) DESC LIMIT 1""",
+        {"ref": ref},
+    )
+    row = await cursor.fetchone()
+    if row is None:
+        return None
+    status, registration = AdminStatus(row["status"]), RegistrationStatus(row["registration_status"])
+    return Admission(**{**row, "status": status, "registration_status": registration})
+
+
+async def count_connected(conn: Conn, seen_after: datetime) -> int:
+    cursor = await conn.execute(
+        "SELECT count(*) AS n FROM stations WHERE connected_instance IS NOT NULL AND last_heartbeat_at > %s",
+        (seen_after,),
+    )
+    row = await cursor.fetchone()
+    assert row is not None
+    return int(row["n"])
+
+
+async def claim_connection(
+    conn: Conn, station_id: str, instance: str, protocol: str | None, now: datetime
+) -> int | None:
+    """Take the station for a new socket; its epoch. The row lock orders concurrent claims, the sequence names them."""
+    cursor = await conn.execute(
+        """
+        WITH locked AS (SELECT id FROM stations WHERE id = %(id)s FOR UPDATE),
+             claimed AS (SELECT id, nextval('station_epoch_seq') AS epoch FROM locked)
+        UPDATE stations s
+           SET connection_epoch = c.epoch, connected_instance = %(instance)s, connected_at = %(now)s,
+               ocpp_protocol = coalesce(%(protocol)s, s.ocpp_protocol),
+               last_heartbeat_at = greatest(s.last_heartbeat_at, %(now)s),
+               is_available = (s.registration_status = 'accepted'), updated_at = now()
+          FROM claimed c WHERE s.id = c.id
+        RETURNING s.connection_epoch""",
+        {"id": station_id, "instance": instance, "protocol": protocol, "now": now},
+    )
+    row = await cursor.fetchone()
+    return int(row["connection_epoch"]) if row else None
+
+
+async def owns_connection(conn: Conn, station_id: str, epoch: int) -> bool:
+    cursor = await conn.execute("SELECT 1 FROM stations WHERE id = %s AND connection_epoch = %s", (station_id, epoch))
+    return await cursor.fetchone() is not None
+
+
+async def release_connection(conn: Conn, station_id: str, epoch: int, last_seen: datetime | None) -> bool:
+    cursor = await conn.execute(
+        """
+        UPDATE stations SET connected_instance = NULL, connected_at = NULL, updated_at = now(),
+               last_heartbeat_at = greatest(last_heartbeat_at, %s::timestamptz)
+         WHERE id = %s AND connection_epoch = %s""",
+        (last_seen, station_id, epoch),
+    )
+    return cursor.rowcount == 1
+
+
+async def touch(conn: Conn, seen: Mapping[str, datetime]) -> list[StationRef]:
+    """Flush the last signs of life of many stations; those that come back as available are returned.
+
+    Rows are locked in the order of their ids, so that two instances flushing the same stations cannot deadlock.
+    """
+    names = sorted(seen)
+    cursor = await conn.execute(
+        """
+        WITH beat AS (SELECT * FROM unnest(%s::text[], %s::timestamptz[]) AS b(id, seen_at)),
+             locked AS (
+                SELECT s.id, s.is_available FROM stations s
+                 WHERE s.id IN (SELECT id FROM beat) ORDER BY s.id FOR UPDATE),
+             changed AS (
+                UPDATE stations s
+                   SET last_heartbeat_at = greatest(s.last_heartbeat_at, b.seen_at),
+                       is_available = s.registration_status = 'accepted'
+                  FROM beat b JOIN locked l ON l.id = b.id WHERE s.id = b.id
+                RETURNING s.id, s.location_id, s.is_available)
+        SELECT c.id AS station_id, c.location_id
+          FROM changed c JOIN locked l ON l.id = c.id WHERE c.is_available AND NOT l.is_available ORDER BY c.id""",
+        (names, [seen[name] for name in names]),
+    )
+    return [StationRef(**row) async for row in cursor]
+
+
+async def mark_silent(conn: Conn, seen_before: datetime, limit: int) -> list[StationRef]:
+    """Make up to ``limit`` stations unavailable that nobody has heard of since ``seen_before``."""
+    cursor = await conn.execute(
+        """
+        WITH silent AS (
+                SELECT id FROM stations
+                 WHERE is_available AND (last_heartbeat_at IS NULL OR last_heartbeat_at <= %s)
+                 ORDER BY last_heartbeat_at NULLS FIRST LIMIT %s FOR UPDATE SKIP LOCKED),
+             changed AS (
+                UPDATE stations s SET is_available = false, connected_instance = NULL, connected_at = NULL,
+                       updated_at = now()
+                  FROM silent WHERE s.id = silent.id
+                RETURNING s.id, s.location_id, s.last_heartbeat_at),
+             noted AS (
+                INSERT INTO station_events (station_id, type, severity, payload)
+                SELECT id, 'offline', 'warning', jsonb_build_object('last_seen', last_heartbeat_at) FROM changed)
+        SELECT id AS station_id, location_id FROM changed ORDER BY id""",
+        (seen_before, limit),
+    )
+    return [StationRef(**row) async for row in cursor]
+
+
+async def record_boot(conn: Conn, station_id: str, boot: BootInfo, now: datetime) -> None:
+    """Remember the boot. Names that operators have given stay; the charger's own are in ``boot_info``."""
+    await conn.execute(
+        """
+        UPDATE stations
+           SET last_boot_at = %(now)s, boot_info = %(details)s, updated_at = now(),
+               model = coalesce(nullif(model, ''), %(model)s),
+               manufacturer = coalesce(nullif(manufacturer, ''), %(vendor)s),
+               firmware_version = coalesce(%(firmware)s, firmware_version),
+               ocpp_protocol = coalesce(%(protocol)s, ocpp_protocol)
+         WHERE id = %(id)s""",
+        {
+            "id": station_id,
+            "now": now,
+            "details": Jsonb(dict(boot.details)),
+            "model": boot.model,
+            "vendor": boot.vendor,
+            "firmware": boot.firmware_version,
+            "protocol": boot.ocpp_protocol,
+        },
+    )
+
+
+async def set_auth_key_hash(conn: Conn, station_id: str, key_hash: str | None) -> bool:
+    cursor = await conn.execute(
+        "UPDATE stations SET auth_key_hash = %s, updated_at = now() WHERE id = %s", (key_hash, station_id)
+    )
+    return cursor.rowcount == 1
