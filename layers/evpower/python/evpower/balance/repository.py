@@ -8,7 +8,8 @@ from evpower.db import Conn
 
 # The ledger, and the top-ups that never reached it (waiting, canceled, expired).
 _LINES = """
-    SELECT t.id::text AS id, t.transaction_type, t.amount, coalesce(b.requested_amount, abs(t.amount)) AS requested_amount,
+    SELECT t.id::text AS id, t.transaction_type, t.amount,
+           coalesce(b.requested_amount, abs(t.amount)) AS requested_amount,
            t.balance_before, t.balance_after, t.created_at, t.created_at AS completed_at,
            CASE WHEN t.transaction_type = 'balance_topup' THEN 'approved' ELSE 'completed' END AS status,
            b.payment_provider AS payment_method, b.invoice_id, t.id AS position
