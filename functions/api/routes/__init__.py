@@ -1,0 +1,18 @@
+"""All route modules, in the order of registration (fixed paths before paths with parameters).
+
+A new module of routes is one file here and one line below.
+"""
+
+from fastapi import APIRouter
+
+from functions.api.routes import balance, charging, health, locations, payment, profile, station
+
+ROUTERS: tuple[APIRouter, ...] = (
+    health.routes,
+    profile.routes,
+    balance.routes,
+    charging.routes,
+    payment.routes,
+    station.routes,
+    locations.routes,
+)

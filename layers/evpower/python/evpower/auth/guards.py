@@ -1,19 +1,10 @@
-"""The edge's memories that must survive Redis, in PostgreSQL. Pure counting rules beside them."""
+"""The edge's memories that survive Redis, in PostgreSQL."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from evpower.auth import repository
+from evpower.auth.rate_rules import Window
 from evpower.db import Conn
-
-WINDOW_S = 60
-
-
-def windows(now: datetime) -> tuple[datetime, datetime, float]:
-    """Start of the present window, start of the previous one, and how much of the previous one still counts (0..1)."""
-    seconds = now.timestamp()
-    start = seconds - seconds % WINDOW_S
-    present = datetime.fromtimestamp(start, UTC)
-    return present, present - timedelta(seconds=WINDOW_S), 1 - (seconds - start) / WINDOW_S
 
 
 async def use_nonce(conn: Conn, nonce: str, *, now: datetime, ttl_s: int) -> bool:
@@ -21,8 +12,10 @@ async def use_nonce(conn: Conn, nonce: str, *, now: datetime, ttl_s: int) -> boo
     return await repository.insert_nonce(conn, nonce, now=now, expires_at=now + timedelta(seconds=ttl_s))
 
 
-async def count_hit(conn: Conn, bucket: str, *, now: datetime) -> float:
-    """Count one hit and return the sliding-window estimate of hits in the last minute, this one included."""
-    present, previous, weight = windows(now)
-    hits, hits_before = await repository.add_hit(conn, bucket, window=present, previous_window=previous)
-    return hits + hits_before * weight
+async def count_hit(conn: Conn, bucket: str, window: Window, limit: int) -> tuple[bool, int, int]:
+    """Count one hit unless the limit is reached: whether it was counted, hits of this window, of the one before."""
+    before = await repository.hits(conn, bucket, window.previous_start)
+    present = await repository.add_hit(conn, bucket, window.start, carried=window.weight * before, limit=limit)
+    if present is None:
+        return False, await repository.hits(conn, bucket, window.start), before
+    return True, present, before

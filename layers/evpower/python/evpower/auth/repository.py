@@ -18,21 +18,26 @@ async def insert_nonce(conn: Conn, nonce: str, *, now: datetime, expires_at: dat
     return await cursor.fetchone() is not None
 
 
-async def add_hit(conn: Conn, bucket: str, *, window: datetime, previous_window: datetime) -> tuple[int, int]:
-    """Count one hit in a window; returns the hits of this window (with this one) and of the previous one."""
+async def hits(conn: Conn, bucket: str, window_start: datetime) -> int:
+    """Hits counted in one window of a bucket."""
     cursor = await conn.execute(
-        """
-        WITH hit AS (
-            INSERT INTO rate_counters AS c (bucket, window_start, hits) VALUES (%(bucket)s, %(window)s, 1)
-            ON CONFLICT (bucket, window_start) DO UPDATE SET hits = c.hits + 1
-            RETURNING hits)
-        SELECT hit.hits AS present,
-               coalesce((SELECT hits FROM rate_counters
-                          WHERE bucket = %(bucket)s AND window_start = %(previous)s), 0) AS previous
-          FROM hit
-        """,
-        {"bucket": bucket, "window": window, "previous": previous_window},
+        "SELECT hits FROM rate_counters WHERE bucket = %s AND window_start = %s", (bucket, window_start)
     )
     row = await cursor.fetchone()
-    assert row is not None
-    return int(row["present"]), int(row["previous"])
+    return int(row["hits"]) if row else 0
+
+
+async def add_hit(conn: Conn, bucket: str, window_start: datetime, *, carried: float, limit: int) -> int | None:
+    """Count one hit unless hits + ``carried`` would pass ``limit``; the new number of hits, or None when refused."""
+    cursor = await conn.execute(
+        """
+        INSERT INTO rate_counters AS c (bucket, window_start, hits)
+        SELECT %(bucket)s, %(window)s, 1 WHERE 1 + %(carried)s::double precision <= %(limit)s
+        ON CONFLICT (bucket, window_start) DO UPDATE SET hits = c.hits + 1
+            WHERE c.hits + 1 + %(carried)s::double precision <= %(limit)s
+        RETURNING hits
+        """,
+        {"bucket": bucket, "window": window_start, "carried": carried, "limit": limit},
+    )
+    row = await cursor.fetchone()
+    return int(row["hits"]) if row else None

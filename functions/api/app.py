@@ -1,0 +1,93 @@
+"""The application: routes inside, middlewares around them.
+
+Order of effect, outermost first; each layer sees what the layers before it found out:
+
+1. request context: correlation id, language, caller's address, access log
+2. security headers, on every answer
+3. CORS, on every answer; answers preflights
+4. crash barrier: every failure below becomes the envelope
+5. payment audit: knows who asked and how it ended, refusals included
+6. body limit: reads the body once
+7. authentication: who is calling (routes refuse, not this layer)
+8. rate limit: by client, else by address
+9. idempotency: replays by client
+10. the routes, with their exception handlers
+
+A rate limit therefore sees the client, and a replay is served only to the client whose answer it is.
+"""
+
+from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp
+
+import evpower
+from functions.api.deps import Deps
+from functions.api.envelope import JsonResponse
+from functions.api.middleware import errors
+from functions.api.middleware.authentication import AuthenticationMiddleware
+from functions.api.middleware.body_limit import BodyLimitMiddleware
+from functions.api.middleware.idempotency import IdempotencyMiddleware
+from functions.api.middleware.payment_audit import PaymentAuditMiddleware
+from functions.api.middleware.rate_limit import RateLimitMiddleware
+from functions.api.middleware.request_context import RequestContextMiddleware
+from functions.api.middleware.security_headers import SecurityHeadersMiddleware
+from functions.api.routes import ROUTERS
+from functions.api.schemas.base import ErrorBody
+
+API_PREFIX = "/api/v1"
+CORS_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+CORS_REQUEST_HEADERS = [
+    "Authorization",
+    "Content-Type",
+    "Idempotency-Key",
+    "X-CSRF-Token",
+    "X-Client-Id",
+    "X-Client-Timestamp",
+    "X-Client-Signature",
+    "X-Correlation-ID",
+]
+CORS_RESPONSE_HEADERS = ["X-Correlation-ID", "Idempotency-Key", "Retry-After"]
+CORS_MAX_AGE_S = 86400
+
+
+def create_api(deps: Deps) -> FastAPI:
+    """The routes and their exception handlers, without the middlewares."""
+    swagger = deps.settings.enable_swagger
+    app = FastAPI(
+        title="EvPower API",
+        version=evpower.__version__,
+        docs_url="/docs" if swagger else None,
+        openapi_url="/openapi.json" if swagger else None,
+        redoc_url=None,
+        default_response_class=JsonResponse,
+        redirect_slashes=False,  # a redirect has no JSON body, and the app's POST would lose its own
+        strict_content_type=False,
+        telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False},
+        responses={"4XX": {"model": ErrorBody}, "5XX": {"model": ErrorBody}},
+    )
+    app.state.deps = deps
+    errors.install(app)
+    for routes in ROUTERS:
+        app.include_router(routes)
+    return app
+
+
+def create_app(deps: Deps) -> ASGIApp:
+    """The whole application, ready for Mangum or any ASGI server."""
+    app: ASGIApp = create_api(deps)
+    app = IdempotencyMiddleware(app, redis=deps.redis)
+    app = RateLimitMiddleware(app, limiter=deps.rate_limiter, settings=deps.settings)
+    app = AuthenticationMiddleware(app, authenticator=deps.authenticator)
+    app = BodyLimitMiddleware(app)
+    app = PaymentAuditMiddleware(app, database=deps.database)
+    app = errors.CrashBarrierMiddleware(app)
+    app = CORSMiddleware(
+        app,
+        allow_origins=deps.settings.cors_origin_list,
+        allow_methods=CORS_METHODS,
+        allow_headers=CORS_REQUEST_HEADERS,
+        expose_headers=CORS_RESPONSE_HEADERS,
+        max_age=CORS_MAX_AGE_S,
+    )
+    app = SecurityHeadersMiddleware(app)
+    return RequestContextMiddleware(app, trusted_hops=deps.settings.trusted_proxy_hops)

@@ -1,0 +1,70 @@
+"""What the middlewares know about one request. It travels in the ASGI scope, so every layer sees the same object."""
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from evpower.auth.models import Principal
+from evpower.errors import LANGUAGES, EvPowerError
+
+SCOPE_KEY = "evpower.request"
+_QUALITY = re.compile(r"q=([01](?:\.\d{1,3})?)")
+
+
+@dataclass(slots=True)
+class RequestContext:
+    """Facts of one request, filled in from the outside inwards."""
+
+    correlation_id: str
+    client_address: str
+    language: str
+    body: bytes = b""
+    principal: Principal | None = None
+    auth_failure: EvPowerError | None = None  # a credential that did not verify; protected routes raise it
+
+
+def context_of(scope: Mapping[str, Any]) -> RequestContext:
+    """The context that the outermost middleware put there."""
+    context = scope[SCOPE_KEY]
+    assert isinstance(context, RequestContext)
+    return context
+
+
+def headers_of(scope: Mapping[str, Any]) -> dict[str, str]:
+    """Request headers with lower-case names; a repeated header is joined by a comma (RFC 9110 §5.3)."""
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in scope["headers"]:
+        name = raw_name.decode("latin-1").lower()
+        value = raw_value.decode("latin-1")
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return headers
+
+
+def language_of(accept_language: str) -> str:
+    """Best of ``ru``, ``ky``, ``en`` for an Accept-Language header; ``ru`` when it names none of them."""
+    best, best_quality = LANGUAGES[0], 0.0
+    for part in accept_language[:256].split(","):
+        tag, _, parameters = part.strip().partition(";")
+        match = _QUALITY.search(parameters)
+        quality = float(match[1]) if match else 1.0
+        language = tag.strip().split("-")[0].lower()
+        if language in LANGUAGES and quality > best_quality:
+            best, best_quality = language, quality
+    return best
+
+
+def client_address_of(headers: Mapping[str, str], peer: str | None, trusted_hops: int) -> str:
+    """Address of the caller: the entry of X-Forwarded-For that the outermost of our own proxies wrote.
+
+    ``trusted_hops`` proxies of ours append to the header, each the address it was called from, so everything left of
+    the last ``trusted_hops`` entries is the caller's own invention. A shorter header did not come through them all:
+    then only the peer's address is sure.
+    """
+    hops = [hop.strip() for hop in headers.get("x-forwarded-for", "").split(",") if hop.strip()]
+    candidate = hops[-trusted_hops] if 0 < trusted_hops <= len(hops) else peer
+    try:
+        return str(ipaddress.ip_address(candidate or ""))
+    except ValueError:
+        return peer or "unknown"

@@ -1,0 +1,67 @@
+"""The flat error envelope of mobile-api.md §0.1: the only form in which a v1 route reports a failure."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+import orjson
+from starlette.responses import Response
+
+from evpower.clock import iso_z
+from evpower.errors import EvPowerError
+from evpower.money import number
+from functions.api.context import RequestContext
+
+
+class JsonResponse(Response):
+    """JSON by orjson; a Decimal or naive date-time that slipped through fails loudly instead of changing its form."""
+
+    media_type = "application/json"
+
+    def render(self, content: Any) -> bytes:
+        return orjson.dumps(content, default=_encode, option=orjson.OPT_PASSTHROUGH_DATETIME)
+
+
+def _encode(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return number(value)
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        return iso_z(value)
+    raise TypeError(f"{type(value).__name__} is not JSON")
+
+
+def body_of(error: EvPowerError, context: RequestContext) -> dict[str, Any]:
+    """Members of the envelope; ``details`` of None are left out (mobile-api.md §1.4)."""
+    message = error.message(context.language)
+    if field := error.details.get("field"):
+        message = f"{message.rstrip('.')}: {field}"
+    details = {name: value for name, value in error.details.items() if value is not None}
+    return {
+        **details,
+        "success": False,
+        "error_code": error.code,
+        "error": message,
+        "message": message,
+        "correlation_id": context.correlation_id,
+    }
+
+
+def respond(error: EvPowerError, context: RequestContext, headers: Mapping[str, str] | None = None) -> JsonResponse:
+    """The HTTP answer for a failure."""
+    extra = dict(headers or {})
+    if error.http_status == 401:
+        extra["WWW-Authenticate"] = 'Bearer realm="evpower"'  # RFC 9110 §15.5.2 wants one
+    retry_after = error.details.get("retry_after_seconds")
+    if retry_after is not None:
+        extra["Retry-After"] = str(retry_after)
+    return JsonResponse(body_of(error, context), status_code=error.http_status, headers=extra)
+
+
+def field_names(errors: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """Which members of a request are wrong and how, from pydantic's list: ``[{"field": "amount", "problem": ...}]``."""
+    found: list[dict[str, str]] = []
+    for error in errors:
+        location = [str(part) for part in error["loc"] if part not in ("body", "query", "path", "header")]
+        found.append({"field": ".".join(location) or "body", "problem": str(error["type"])})
+    return found

@@ -1,0 +1,28 @@
+"""Locations for everybody: L1, L2 (mobile-api.md §4.7)."""
+
+from evpower.stations import service as stations
+from functions.api import presenters
+from functions.api.routing import PUBLIC_CLAIMS, DepsParam, router
+from functions.api.schemas.base import IdIn
+from functions.api.schemas.locations import LocationItem, LocationList
+
+routes = router("/api/v1/locations", "locations")
+
+
+@routes.get("", response_model=LocationList)
+async def list_locations(deps: DepsParam, include_stations: bool = False) -> LocationList:
+    """L1: all active locations by name."""
+    now = deps.clock.now()
+    found = await deps.database.run(
+        lambda conn: stations.list_locations(conn, now, include_stations=include_stations), claims=PUBLIC_CLAIMS
+    )
+    items = [presenters.location_item(view, with_stations=include_stations) for view in found]
+    return LocationList(total=len(items), locations=items)
+
+
+@routes.get("/{location_id}", response_model=LocationItem)
+async def location(location_id: IdIn, deps: DepsParam) -> LocationItem:
+    """L2: one location with its stations, not wrapped."""
+    now = deps.clock.now()
+    found = await deps.database.run(lambda conn: stations.get_location(conn, location_id, now), claims=PUBLIC_CLAIMS)
+    return presenters.location_item(found, with_stations=True)

@@ -1,0 +1,39 @@
+"""Sentences of successful answers, in the languages of the errors."""
+
+_TEXTS: dict[str, dict[str, str]] = {
+    "charging_started": {
+        "ru": "Зарядка запускается.",
+        "ky": "Кубаттоо башталууда.",
+        "en": "Charging is starting.",
+    },
+    "charging_waits": {
+        "ru": "Станция временно не на связи: зарядка начнётся, когда она вернётся, или деньги будут возвращены.",
+        "ky": "Станция убактылуу байланышта эмес: ал кайтканда кубаттоо башталат же акча кайтарылат.",
+        "en": "The station is briefly offline: charging starts when it is back, or the money is returned.",
+    },
+    "charging_stopped": {
+        "ru": "Зарядка завершена.",
+        "ky": "Кубаттоо аяктады.",
+        "en": "Charging has ended.",
+    },
+    "charging_stopping": {
+        "ru": "Зарядка останавливается, окончательная сумма будет позже.",
+        "ky": "Кубаттоо токтотулууда, акыркы сумма кийинчерээк болот.",
+        "en": "Charging is being stopped; the final amount follows.",
+    },
+    "payment_checked": {
+        "ru": "Платёж проверен.",
+        "ky": "Төлөм текшерилди.",
+        "en": "The payment was checked.",
+    },
+    "payment_canceled": {
+        "ru": "Платёж отменён.",
+        "ky": "Төлөм жокко чыгарылды.",
+        "en": "The payment was canceled.",
+    },
+}
+
+
+def sentence(key: str, language: str) -> str:
+    """The sentence in ``ru``, ``ky`` or ``en``."""
+    return _TEXTS[key][language]
