@@ -29,3 +29,20 @@ def fail(event: Any, context: Any) -> Any:
 
 def large(event: Any, context: Any) -> Any:
     return "x" * event["bytes"]
+
+
+def proxy(event: Any, context: Any) -> Any:
+    """A REST proxy function; the path chooses what it does."""
+    import json
+
+    if event["path"] == "/slow":
+        time.sleep(60)
+    if event["path"] == "/crash":
+        raise RuntimeError("boom")
+    if event["path"] == "/malformed":
+        return {"body": "no status"}
+    return {
+        "statusCode": 200,
+        "headers": {"content-type": "application/json", "x-who": os.environ.get("WHO", "")},
+        "body": json.dumps({"event": event}),
+    }
