@@ -14,12 +14,17 @@ from urllib.request import Request, urlopen
 
 import psycopg
 import pytest
+from hypothesis import HealthCheck, settings
 from psycopg import sql
 
 from evpower.config import Settings, get_settings
 from evpower.db import PooledDatabase
 from infra.local.queues import LOCAL_CREDENTIALS, SqsEndpoint, create_queues
 from infra.local.services import Postgres, SqsServer, Valkey, ValkeyCluster
+
+# No test depends on speed: neither an example's time nor the time to draw one is a reason to fail.
+settings.register_profile("evpower", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("evpower")
 
 _WORKER_ROLE = "evpower_worker"
 _numbers = itertools.count(1)
