@@ -12,7 +12,7 @@ from evpower.charging.service.meter_updates import (
 from evpower.charging.service.start import start
 from evpower.charging.service.start_transaction import start_transaction
 from evpower.charging.service.stop import remote_start_rejected, remote_stop_rejected, request_stop
-from evpower.charging.service.stop_transaction import stop_transaction
+from evpower.charging.service.stop_transaction import quarantine_stop, stop_transaction
 from evpower.charging.service.sweeps import SWEEPS, Sweep
 from evpower.charging.service.tags import TagVerdict, authorize
 
@@ -30,6 +30,7 @@ __all__ = [
     "lock_pending",
     "meter_context",
     "quarantine_readings",
+    "quarantine_stop",
     "remote_start_rejected",
     "remote_stop_rejected",
     "request_stop",

@@ -3,6 +3,7 @@
 import hashlib
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
 import orjson
 
@@ -58,6 +59,24 @@ async def stop_transaction(conn: Conn, message: StopTransaction) -> TransactionS
         now=message.received_at,
     )
     return TransactionStopped(session.id)
+
+
+async def quarantine_stop(conn: Conn, station_id: str, payload: Any, reason: str, now: datetime) -> None:
+    """Keep a StopTransaction whose content cannot be understood; operators see it. A repeat is counted."""
+    new = await transactions.quarantine(
+        conn,
+        station_id=station_id,
+        action="StopTransaction",
+        reason=reason,
+        payload=payload if isinstance(payload, dict) else {"payload": payload},
+        fingerprint=hashlib.sha256(orjson.dumps(payload, option=orjson.OPT_SORT_KEYS)).hexdigest(),
+        resolution=None,
+        now=now,
+    )
+    if new:
+        await stations.add_event(
+            conn, station_id, "stop_quarantined", now, severity="error", payload={"reason": reason}
+        )
 
 
 async def _find(conn: Conn, message: StopTransaction) -> tuple[Transaction | None, bool]:
