@@ -196,7 +196,7 @@ class Dispatcher:
     ) -> None:
         now = self._clock.now()
         hook = HOOKS.get((command.action, outcome))
-        reason = error or str((response or {}).get("status", outcome))
+        reason = outcome.value
 
         async def work(conn: Conn) -> None:
             # The outcome's consequences first: client and session are locked before the command row.

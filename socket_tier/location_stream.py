@@ -40,6 +40,7 @@ SEND_TIMEOUT_S = 10.0
 COALESCE_S = 0.05
 REREAD_S = 30.0
 REREAD_DEGRADED_S = 5.0
+RETRY_S = 1.0
 _SNAPSHOT_TIMEOUT_S = 10.0
 _PUBSUB_WAIT_S = 5.0
 _CLIENT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -202,6 +203,7 @@ class LocationStream:
             else:
                 log.exception("live status could not be read")
             self._changed = None
+            asyncio.get_running_loop().call_later(RETRY_S, self._wake.set)
             return
         self._broadcast(events)
         self._ready.set()

@@ -25,9 +25,9 @@ _GROUP = re.compile(r"[!-~]{1,128}")
 class CommandQueue(Protocol):
     """Port: tell the socket tier that a command is queued. Never raises; the redelivery sweep repairs a loss."""
 
-    async def send(self, command: Command) -> None: ...
+    async def send(self, command: "Command | CommandMessage") -> None: ...
 
-    async def send_all(self, commands: Iterable[Command]) -> None: ...
+    async def send_all(self, commands: "Iterable[Command | CommandMessage]") -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class CommandMessage:
 
     command_id: str
     station_id: str
-    attempt: int
+    attempt: int = 1
     correlation_id: str | None = None
 
     def encode(self) -> str:
@@ -74,22 +74,23 @@ class SqsCommandQueue:
         self._client: SQSClient | None = None
         self._lock = asyncio.Lock()
 
-    async def send(self, command: Command) -> None:
+    async def send(self, command: Command | CommandMessage) -> None:
         """Hand over one command. Deduplication id = command + attempt, so a repeated send is one message."""
+        message = message_of(command) if isinstance(command, Command) else command
         try:
             client = await self._ready()
             await asyncio.to_thread(
                 client.send_message,
                 QueueUrl=self._settings.sqs_commands_queue_url,
-                MessageBody=message_of(command).encode(),
-                MessageGroupId=group_id(command.station_id),
-                MessageDeduplicationId=f"{command.id}:{command.attempt}",
+                MessageBody=message.encode(),
+                MessageGroupId=group_id(message.station_id),
+                MessageDeduplicationId=f"{message.command_id}:{message.attempt}",
             )
         except Exception:
             # Use case: SQS is away. The row is committed; the socket tier's poll or the sweep delivers it.
-            log.exception("command not handed to the queue", extra={"command_id": command.id})
+            log.exception("command not handed to the queue", extra={"command_id": message.command_id})
 
-    async def send_all(self, commands: Iterable[Command]) -> None:
+    async def send_all(self, commands: Iterable[Command | CommandMessage]) -> None:
         """Hand over many commands, one after the other: the order within a station is kept."""
         for command in commands:
             await self.send(command)
