@@ -51,6 +51,10 @@ BEGIN
             SELECT round(legacy_v1.number(value, 1e9), 2)
         $f$ $def$;
     EXECUTE $def$
+        CREATE FUNCTION legacy_v1.positive(value text) RETURNS numeric LANGUAGE sql IMMUTABLE AS $f$
+            SELECT CASE WHEN legacy_v1.som(value) >= 0 THEN legacy_v1.som(value) END
+        $f$ $def$;
+    EXECUTE $def$
         CREATE FUNCTION legacy_v1.same(what text, expected numeric, actual numeric) RETURNS void LANGUAGE plpgsql AS $f$
         BEGIN
             IF expected IS DISTINCT FROM actual THEN

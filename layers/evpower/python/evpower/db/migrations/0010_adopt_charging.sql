@@ -66,9 +66,9 @@ BEGIN
                coalesce((r ->> 'payment_processed')::boolean, false) AS was_settled,
                CASE WHEN r ->> 'limit_type' IN ('energy', 'amount') THEN r ->> 'limit_type' ELSE 'none' END AS limit_type,
                coalesce(legacy_v1.number(r ->> 'limit_value', 1e8), 0) AS limit_value,
-               greatest(coalesce(legacy_v1.som(r ->> 'reserved_amount'), ledger.reserve), 0) AS reserved,
-               greatest(legacy_v1.som(r ->> 'amount'), 0) AS amount,
-               greatest(legacy_v1.som(r ->> 'final_amount'), 0) AS final_amount,
+               -- not every version wrote it: NULL or 0 then, and the ledger row or `amount` has it
+               coalesce(nullif(legacy_v1.positive(r ->> 'reserved_amount'), 0), ledger.reserve) AS reserved,
+               legacy_v1.positive(r ->> 'amount') AS amount, legacy_v1.positive(r ->> 'final_amount') AS final_amount,
                -- the session's own kWh, else the registers' Wh
                round(greatest(coalesce(legacy_v1.number(r ->> 'energy', 1e6) * 1000, t.meter_stop - t.meter_start,
                                        meter.register - t.meter_start, 0), 0), 1) AS energy_wh,
@@ -99,8 +99,7 @@ BEGIN
           FROM source)
     SELECT *, first_of_client AND row_number() OVER (PARTITION BY first_of_client, station_id, connector_id
                   ORDER BY has_open_transaction DESC NULLS LAST, created_at DESC, id) = 1 AS goes_on,
-           -- what the earlier system took: the reserve while open, the bill after; a session without a reserve of its
-           -- own had it in `amount`
+           -- what the earlier system took: the reserve while open, the bill after
            CASE WHEN is_open THEN coalesce(reserved, amount, 0)
                 WHEN is_error AND energy_wh = 0 THEN 0
                 ELSE coalesce(final_amount, amount, 0) END AS taken,
