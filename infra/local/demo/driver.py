@@ -139,6 +139,10 @@ class Driver:
         answer: dict[str, Any] = await self.call("POST", "/api/v1/charging/stop", {"session_id": session_id})
         return answer
 
+    async def last_session_id(self) -> str:
+        """Id of this client's newest session, e.g. after a start whose answer never came."""
+        return str((await self.call("GET", "/api/v1/charging/history?limit=1"))["data"][0]["id"])
+
     async def session(self, session_id: str) -> dict[str, Any]:
         """The nested ``session`` object of the charging status."""
         answer = await self.call("GET", f"/api/v1/charging/status/{session_id}")

@@ -45,9 +45,7 @@ class Story:
         before = await driver.balance()
         say.line(f"balance {before:.2f} som")
         top_up = await driver.top_up(TOP_UP_SOM)
-        say.line(
-            f"QR {top_up['qr_code_url']}, valid until {top_up['qr_expires_at']}"
-        )
+        say.line(f"QR {top_up['qr_code_url']}, valid until {top_up['qr_expires_at']}")
         status = await driver.payment_status(top_up["invoice_id"])
         say.line(f"payment status {status['status']} ({status['status_text']})")
         await driver.pay(top_up)
