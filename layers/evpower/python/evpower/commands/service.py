@@ -57,7 +57,7 @@ async def claim(
     if command is None or command.status is not CommandStatus.QUEUED or command.expires_at <= now:
         return None
     if command.action == REMOTE_START and command.session_id is not None:
-        from evpower.charging import service as charging  # charging enqueues commands: imported late on purpose
+        import evpower.charging.service as charging  # charging enqueues commands: imported late on purpose
 
         if not await charging.lock_pending(conn, command.session_id):
             await repository.close(
