@@ -115,7 +115,7 @@ BEGIN
     INSERT INTO public.charging_sessions (id, user_id, station_id, connector_id, id_tag, state, limit_type, limit_value,
         price, pricing_history_id, reserved_amount, reserve_count, taken_amount, adopted_amount, amount, base_amount,
         final_amount, refund_amount, settlement_revision, created_at, start_time, charging_started_at, stop_time,
-        ocpp_transaction_id, meter_start, meter_current, energy_wh, last_meter_at, stop_reason, stop_initiator,
+        ocpp_transaction_id, meter_start, meter_current, energy_wh, settled_energy_wh, last_meter_at, stop_reason, stop_initiator,
         needs_review, review_reasons)
     SELECT id, user_id, station_id, connector_id, id_tag,
            CASE WHEN goes_on THEN CASE WHEN has_open_transaction THEN 'charging' ELSE 'pending' END
@@ -131,7 +131,8 @@ BEGIN
            created_at, start_time, started_at,
            CASE WHEN NOT goes_on THEN coalesce(stop_time, last_at, start_time) END,
            CASE WHEN NOT goes_on OR has_open_transaction THEN ocpp_id END,
-           meter_start, meter_start + energy_wh, energy_wh, CASE WHEN started_at IS NOT NULL THEN coalesce(last_at, started_at) END,
+           meter_start, meter_start + energy_wh, energy_wh, CASE WHEN NOT goes_on THEN energy_wh END,
+           CASE WHEN started_at IS NOT NULL THEN coalesce(last_at, started_at) END,
            CASE WHEN is_open AND NOT goes_on THEN 'closed_at_takeover' END,
            CASE WHEN is_open AND NOT goes_on THEN 'sweep' END,
            -- reserved, never settled, never refunded, no energy: only people can say where that money went

@@ -1,0 +1,41 @@
+"""What the sweeps need, built once per process; nothing in it connects or imports a client before its first use."""
+
+from dataclasses import dataclass
+
+from evpower.clock import Clock, SystemClock
+from evpower.commands.queue import CommandQueue, SqsCommandQueue
+from evpower.config import Settings
+from evpower.db import Database, SingleConnectionDatabase
+from evpower.payments.deps import PaymentDeps, payment_deps
+from evpower.realtime.service import Publisher
+
+
+@dataclass(frozen=True, slots=True)
+class SweepDeps:
+    """Ports of the sweeps. ``database`` works under the worker role."""
+
+    settings: Settings
+    clock: Clock
+    database: Database
+    payments: PaymentDeps
+    commands: CommandQueue
+    publisher: Publisher
+
+    async def close(self) -> None:
+        """Release connections (tests; a Lambda process just ends)."""
+        await self.publisher.close()
+        await self.database.close()
+
+
+def build_deps(settings: Settings, *, database: Database | None = None, clock: Clock | None = None) -> SweepDeps:
+    """The product's container."""
+    clock = clock or SystemClock()
+    database = database or SingleConnectionDatabase(settings)
+    return SweepDeps(
+        settings=settings,
+        clock=clock,
+        database=database,
+        payments=payment_deps(database, settings, clock),
+        commands=SqsCommandQueue(settings),
+        publisher=Publisher(settings),
+    )

@@ -1,0 +1,42 @@
+"""Every 2 minutes: stations that nobody has heard of for ``STATION_OFFLINE_AFTER_S`` become unavailable.
+
+Bounded batches, one short transaction each, rows locked with SKIP LOCKED: two runs at once share the work. The
+locations stream is told after each commit.
+"""
+
+from datetime import datetime
+from typing import Protocol
+
+from evpower.db import Conn, Database
+from evpower.realtime.service import Publisher
+from evpower.stations import service
+from evpower.stations.models import StationRef
+
+BATCH = 200
+MAX_BATCHES = 50  # a run must end before its function times out; the next one goes on
+
+
+class Deps(Protocol):
+    """What this sweep needs of the function."""
+
+    @property
+    def database(self) -> Database: ...
+
+    @property
+    def publisher(self) -> Publisher: ...
+
+
+async def run(deps: Deps, now: datetime) -> dict[str, int]:
+    """Mark silent stations; the counters for the metrics."""
+
+    async def batch(conn: Conn) -> list[StationRef]:
+        return await service.mark_offline(conn, now, BATCH)
+
+    marked = 0
+    for _ in range(MAX_BATCHES):
+        stations = await deps.database.run(batch)
+        await deps.publisher.stations_changed(stations)
+        marked += len(stations)
+        if len(stations) < BATCH:
+            break
+    return {"stations_offline": marked}
