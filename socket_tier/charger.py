@@ -12,10 +12,6 @@ from socket_tier.services import Services
 log = get_logger(__name__)
 
 
-class StationReplaced(Exception):
-    """The station has opened a newer socket; this one may no longer write."""
-
-
 class Caller(Protocol):
     """The way back to the charger."""
 
@@ -29,6 +25,7 @@ class Charger:
         admission: the station's record as loaded at the upgrade; boots are answered from it.
         epoch: fencing token of this socket (``stations.connection_epoch``).
         transactions: running transactions by id, kept so that a reading needs no query; advanced only after commit.
+            None: a transaction without a session.
         caller: calls the charger back; set by the connection.
     """
 
@@ -36,9 +33,8 @@ class Charger:
         self.admission = admission
         self.epoch = epoch
         self.services = services
-        self.transactions: dict[int, MeterContext] = {}
+        self.transactions: dict[int, MeterContext | None] = {}
         self.caller: Caller | None = None
-        self.on_accepted: Callable[[], None] | None = None
         self._deferred: list[Callable[[], Awaitable[None]]] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -50,6 +46,24 @@ class Charger:
     def accepted(self) -> bool:
         """The operator has accepted this station (``registration_status``)."""
         return self.admission.registration_status is RegistrationStatus.ACCEPTED
+
+    def tell_changed(self) -> None:
+        """Publish the station's new public state once the present message has been answered."""
+        self.defer(lambda: self.services.changed([self.station_id]))
+
+    def dispatch(self, command_id: str | None) -> None:
+        """Run a committed command at once; None and a station that has moved are left to queue and sweep."""
+        if command_id is not None:
+            self.services.dispatch(self.station_id, command_id)
+
+    def dispatch_later(self, command_id: str | None) -> None:
+        """:meth:`dispatch` once the present message has been answered: the charger must know the transaction first."""
+
+        async def work() -> None:
+            self.dispatch(command_id)
+
+        if command_id is not None:
+            self.defer(work)
 
     def defer(self, work: Callable[[], Awaitable[None]]) -> None:
         """Run ``work`` in the background once the present message has been answered."""

@@ -13,10 +13,11 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from typing import Any, Protocol
 
+from evpower.charging.service import ConnectionLost
 from evpower.logging import get_logger
 from socket_tier import metrics, rpc
-from socket_tier.charger import Charger, StationReplaced
-from socket_tier.dialect import Dialect, Durability, Route
+from socket_tier.charger import Charger
+from socket_tier.dialect import CallFault, Dialect, Durability, Route
 from socket_tier.rpc import BadFrame, Call, CallError, CallResult
 from socket_tier.unavailable import is_unavailable
 
@@ -66,7 +67,7 @@ class CommandNotSupported(CallFailed):
 class Link(Protocol):
     """The part of a WebSocket that a connection uses."""
 
-    async def send(self, message: bytes, text: bool | None = None) -> None: ...
+    async def send(self, message: bytes, *, text: bool | None = None) -> None: ...
 
     async def close(self, code: int = 1000, reason: str = "") -> None: ...
 
@@ -129,13 +130,14 @@ class ChargerConnection:
     async def feed(self, data: bytes) -> None:
         """Take one frame; returns at once unless the queue of this charger is full."""
         frame = rpc.parse(data)
-        if type(frame) is CallResult or type(frame) is CallError:
+        if isinstance(frame, CallResult | CallError):
             self._settle(frame)
-        elif type(frame) is BadFrame and self._route(frame.action) is None:
+            return
+        if isinstance(frame, BadFrame) and self._route(frame.action) is None:
             metrics.call_errors(frame.code)
             await self._send(rpc.error_frame(frame.id, frame.code, frame.description))
-        else:
-            await self._enqueue(frame, data)
+            return
+        await self._enqueue(frame, data)
 
     async def _enqueue(self, frame: Call | BadFrame, data: bytes) -> None:
         while len(self._queue) >= MAX_QUEUED_CALLS or self._queued_bytes > MAX_QUEUED_BYTES:
@@ -156,9 +158,9 @@ class ChargerConnection:
         future = waiting[1]
         if future.done():
             return
-        if type(frame) is CallResult:
+        if isinstance(frame, CallResult):
             future.set_result(frame.payload)
-        elif isinstance(frame, CallError):
+        else:
             future.set_exception(CallRefused(frame.code, frame.description))
 
     # --- handling -----------------------------------------------------------------------------------------------
@@ -196,7 +198,7 @@ class ChargerConnection:
         self.charger.run_deferred()
         if not self._ready:
             self.become_ready()
-        if frame.action in self.dialect.routes:
+        if frame.action and frame.action in self.dialect.routes:
             metrics.handled(frame.action, time.perf_counter() - started)
 
     async def _answer(self, frame: Call | BadFrame) -> bytes | None:
@@ -239,7 +241,10 @@ class ChargerConnection:
                 result = await route.handler(self.charger, payload)
                 self.dialect.schemas.require_response(frame.action or "", result)
                 return rpc.result_frame(frame.id, result)
-            except StationReplaced:
+            except CallFault as fault:
+                return await self._on_fault(route, frame, payload, fault.code, fault.description)
+            except ConnectionLost:
+                # The charger sends its message again on its newer socket.
                 await self.close(REPLACED, "replaced by a newer connection of this station")
                 return None
             except Exception as error:

@@ -19,6 +19,15 @@ Handler: TypeAlias = "Callable[[Charger, Payload], Awaitable[Payload]]"
 FaultHandler: TypeAlias = "Callable[[Charger, Any, str], Awaitable[Payload]]"
 
 
+class CallFault(Exception):
+    """A handler's finding that a message passes its schema and is still wrong; ``code`` names the CALLERROR."""
+
+    def __init__(self, code: str, description: str) -> None:
+        super().__init__(description)
+        self.code = code
+        self.description = description
+
+
 class Durability(Enum):
     """What an answer promises."""
 

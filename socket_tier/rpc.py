@@ -5,7 +5,7 @@ dropped and no socket is closed for one bad frame.
 """
 
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeGuard
 
 import orjson
 
@@ -100,7 +100,7 @@ def parse(data: bytes | str) -> Frame:
     return BadFrame(message_id, f"unknown message type {kind}")
 
 
-def _is_message_id(value: Any) -> bool:
+def _is_message_id(value: Any) -> TypeGuard[MessageId]:
     if type(value) is str:
         return 0 < len(value) <= _MAX_ID_CHARS
     return type(value) in (int, float)

@@ -138,7 +138,8 @@ def _tolerate(document: dict[str, Any], path: list[Any], error: jsonschema_rs.Va
     """Repair or accept one fault in ``document``; the name of the oddity, or None when it must be refused."""
     kind = error.kind.name
     if kind == "additionalProperties":
-        return f"extra member {_field([*path, *error.kind.unexpected])}"[:200]
+        extra = getattr(error.kind, "unexpected", [])
+        return f"extra member {_field([*path, *extra])}"[:200]
     if not path:
         return None
     name, value = path[-1], error.instance

@@ -5,7 +5,7 @@ Compression is off; frames are bounded; pings are sent by :mod:`socket_tier.live
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
@@ -79,8 +79,8 @@ class SocketServer:
             self._handle,
             self._settings.socket_tier_host,
             self._settings.socket_tier_port,
-            process_request=self._process_request,  # type: ignore[arg-type] - TierSocket is what create_connection makes
-            select_subprotocol=self._select_subprotocol,  # type: ignore[arg-type]
+            process_request=self._process_request,
+            select_subprotocol=self._select_subprotocol,
             create_connection=TierSocket,
             compression=None,
             ping_interval=None,
@@ -106,7 +106,8 @@ class SocketServer:
 
     # --- before the upgrade -------------------------------------------------------------------------------------
 
-    async def _process_request(self, connection: TierSocket, request: Request) -> Response | None:
+    async def _process_request(self, connection: ServerConnection, request: Request) -> Response | None:
+        assert isinstance(connection, TierSocket)
         path = request.path.partition("?")[0]
         if path in ("/health", "/readyz", "/metrics"):
             return await self._endpoint(path, request.headers)
@@ -145,7 +146,8 @@ class SocketServer:
             response.headers["WWW-Authenticate"] = 'Basic realm="ocpp", charset="UTF-8"'
         return response
 
-    def _select_subprotocol(self, connection: TierSocket, offered: list[Subprotocol]) -> Subprotocol | None:
+    def _select_subprotocol(self, connection: ServerConnection, _offered: Sequence[Subprotocol]) -> Subprotocol | None:
+        assert isinstance(connection, TierSocket)
         admitted = connection.admitted
         return Subprotocol(admitted.subprotocol) if admitted is not None and admitted.named else None
 

@@ -10,14 +10,13 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
-from websockets.asyncio.server import ServerConnection
-
 from evpower.charging import service as charging
 from evpower.clock import Clock, SystemClock
 from evpower.config import Settings
 from evpower.db import PooledDatabase
 from evpower.ids import new_id
 from evpower.logging import get_logger
+from evpower.realtime.service import Publisher
 from evpower.redis_client import open_redis
 from evpower.stations import service as stations
 from evpower.stations.models import Admission
@@ -28,6 +27,7 @@ from socket_tier.connection import TRY_AGAIN_LATER, ChargerConnection
 from socket_tier.dispatcher import Dispatcher
 from socket_tier.gate import Gate, Pass
 from socket_tier.liveness import Liveness
+from socket_tier.location_stream import STREAM_PATHS, LocationStream
 from socket_tier.meter_flush import MeterFlush
 from socket_tier.ocpp16.routes import DIALECT as OCPP16
 from socket_tier.registry import INBOX_BLOCK_S, Registry
@@ -42,6 +42,7 @@ READY_AFTER_S = 3.0  # a charger that says nothing after it connected takes comm
 STAGGER_S = 8.0
 DRAIN_S = 10.0
 PROBE_S = 2.0
+BLOCKING_TIMEOUT_S = max(INBOX_BLOCK_S, 5.0) + 2  # above the longest blocking read of inbox and subscription
 EMF_INTERVAL_S = 60.0
 
 
@@ -65,7 +66,7 @@ class ChargerSocket:
         return self.connection.last_seen
 
     async def ping(self) -> None:
-        pong = await self.socket.ping()
+        pong = asyncio.ensure_future(await self.socket.ping())
         pong.add_done_callback(self._ponged)
 
     def _ponged(self, pong: asyncio.Future[float]) -> None:
@@ -86,7 +87,7 @@ class SocketTier:
         self.database = PooledDatabase(settings)
         self.registry = Registry(
             open_redis(settings),
-            open_redis(settings, socket_timeout_s=INBOX_BLOCK_S + 2),
+            open_redis(settings, socket_timeout_s=BLOCKING_TIMEOUT_S),
             self.instance_id,
         )
         self.dispatcher = Dispatcher(
@@ -95,6 +96,10 @@ class SocketTier:
             self.clock,
             changed=self._changed,
             call_timeout_s=settings.ocpp_call_timeout_s,
+        )
+        self.publisher = Publisher(settings)
+        self.stream = LocationStream(
+            settings, self.database, open_redis(settings, socket_timeout_s=BLOCKING_TIMEOUT_S), self.clock
         )
         self.consumer = CommandConsumer(settings, self.registry, self.dispatcher)
         self.flush = MeterFlush(self.database, charging.flush_readings, charging.quarantine_readings)
@@ -113,8 +118,8 @@ class SocketTier:
             settings,
             self.gate,
             serve_charger=self._serve_charger,
-            serve_stream=self._serve_stream,
-            stream_paths=frozenset(),
+            serve_stream=self.stream.handle_stream,
+            stream_paths=STREAM_PATHS,
             health=self._health,
             ready=self._ready,
         )
@@ -135,6 +140,7 @@ class SocketTier:
         await self.database.open()
         self.registry.start()
         self.dispatcher.start()
+        self.stream.start()
         if self.settings.sqs_commands_queue_url:
             self.consumer.start()
         loop = asyncio.get_running_loop()
@@ -148,6 +154,7 @@ class SocketTier:
         log.info("socket tier stops", extra={"sockets": len(self._sockets)})
         self.server.stop_accepting()
         consumer = asyncio.ensure_future(self._stop_consumer())
+        await self.stream.stop()
         await self.dispatcher.stop()
         sockets = list(self._sockets)
         pause = min(0.05, STAGGER_S / max(len(sockets), 1))
@@ -161,6 +168,7 @@ class SocketTier:
         await asyncio.gather(*self._background, return_exceptions=True)
         await self.liveness.flush()
         await self.registry.stop()
+        await self.publisher.close()
         await consumer
         await self.database.close()
         log.info("socket tier stopped")
@@ -198,9 +206,7 @@ class SocketTier:
             return
         dialect = DIALECTS[admitted.subprotocol]
         charger = Charger(admitted.admission, epoch, self.services)
-        connection = ChargerConnection(
-            socket, dialect, charger, call_timeout_s=self.settings.ocpp_call_timeout_s
-        )
+        connection = ChargerConnection(socket, dialect, charger, call_timeout_s=self.settings.ocpp_call_timeout_s)
         charger.caller = connection
         await self._run_connection(socket, connection)
 
@@ -230,20 +236,15 @@ class SocketTier:
         seen = self.clock.now() - timedelta(seconds=max(0.0, time.monotonic() - connection.last_seen))
         try:
             await self.database.run(
-                lambda conn: stations.release_connection(
-                    conn, connection.station_id, connection.epoch, last_seen=seen
-                )
+                lambda conn: stations.release_connection(conn, connection.station_id, connection.epoch, last_seen=seen)
             )
         except Exception as error:  # the sweep notices the silence
             log.warning("connection not released", extra={"station_id": connection.station_id, "error": str(error)})
 
     # --- the app's stream ---------------------------------------------------------------------------------------
 
-    async def _serve_stream(self, socket: ServerConnection, address: str) -> None:
-        raise NotImplementedError
-
     async def _changed(self, station_ids: list[str]) -> None:
-        raise NotImplementedError
+        await self.publisher.stations_changed(station_ids)
 
     # --- upkeep -------------------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from evpower.stations import service as stations
 from evpower.stations.models import StatusChange, StatusReport
 from socket_tier.charger import Charger
 from socket_tier.dialect import Payload
+from socket_tier.ocpp16 import values
 from socket_tier.timestamps import parse_time
 
 
@@ -13,7 +14,7 @@ async def handle(charger: Charger, payload: Payload) -> Payload:
     now = services.clock.now()
     timestamp = payload.get("timestamp")
     report = StatusReport(
-        connector=payload["connectorId"],
+        connector=values.connector(payload, lowest=0),
         status=payload["status"],
         epoch=charger.epoch,
         error_code=payload.get("errorCode"),
@@ -27,5 +28,5 @@ async def handle(charger: Charger, payload: Payload) -> Payload:
 
     change = await services.database.run(work)
     if change.changed:
-        charger.defer(lambda: services.changed([charger.station_id]))
+        charger.tell_changed()
     return {}

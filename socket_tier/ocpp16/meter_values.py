@@ -1,0 +1,138 @@
+"""MeterValues: normalised, applied to the session's meter, committed with the group, judged, answered.
+
+The running transaction is kept in memory (OCPP 1.6 section 4.7; ocpp.md §3): a reading needs no query, and what is
+kept moves on only after the commit. After a reconnect, on any instance, it is loaded again.
+"""
+
+from dataclasses import replace
+from datetime import datetime
+
+from evpower.charging import autostop, meter
+from evpower.charging import service as charging
+from evpower.charging.autostop import Decision
+from evpower.charging.models import MeterContext, MeterUpdate, Reading, SessionState
+from evpower.db import Conn
+from socket_tier import normalise
+from socket_tier.charger import Charger
+from socket_tier.dialect import Payload
+from socket_tier.ocpp16 import values
+
+_MAX_TRANSACTIONS = 64
+_ENERGY_UNUSABLE = frozenset({normalise.UNREADABLE, normalise.UNKNOWN_UNIT, normalise.OUT_OF_RANGE})
+
+
+async def handle(charger: Charger, payload: Payload) -> Payload:
+    now = charger.services.clock.now()
+    connector_id = values.connector(payload, lowest=0)
+    readings = normalise.readings(payload["meterValue"])
+    transaction_id = payload.get("transactionId")
+    if not values.is_int32(transaction_id):
+        transaction_id = None
+    context = await _context(charger, transaction_id)
+    if context is None:
+        update = MeterUpdate(charger.station_id, charger.epoch, connector_id, transaction_id, None, now, readings)
+        await charger.services.flush.store(update)
+        return {}
+    advanced, decision, update = judge(context, readings, now, epoch=charger.epoch, connector_id=connector_id)
+    current = await charger.services.flush.store(update)
+    if current:
+        charger.transactions[context.transaction_id] = advanced
+        _act(charger, advanced, decision)
+    else:
+        # The session has ended, or the station is elsewhere: what is known here is out of date.
+        charger.transactions.pop(context.transaction_id, None)
+        charger.defer(lambda: _stop_closed(charger, context.session_id))
+    return {}
+
+
+def judge(
+    context: MeterContext, readings: tuple[Reading, ...], now: datetime, *, epoch: int, connector_id: int
+) -> tuple[MeterContext, Decision, MeterUpdate]:
+    """What a message does to a running transaction: its next state, what follows, what is stored. Pure."""
+    state, faults = meter.apply_all(context.meter, readings, now, context.max_power_w, context.started_at)
+    advanced = replace(context, meter=state)
+    decision = autostop.decide(advanced, now)
+    for reading in readings:
+        if reading.flags and reading.energy_wh is None and not _ENERGY_UNUSABLE.isdisjoint(reading.flags):
+            faults = (*faults, "energy_unreadable")
+    update = MeterUpdate(
+        context.station_id,
+        epoch,
+        connector_id,
+        context.transaction_id,
+        context.session_id,
+        now,
+        readings,
+        state,
+        decision.cost,
+        decision.auto_stop_at,
+        faults,
+    )
+    return advanced, decision, update
+
+
+async def _context(charger: Charger, transaction_id: int | None) -> MeterContext | None:
+    """The running transaction, from memory or, after a reconnect, from the database."""
+    if transaction_id is None or transaction_id <= 0:
+        return None
+    known = charger.transactions
+    if transaction_id in known:
+        return known[transaction_id]
+
+    async def work(conn: Conn) -> MeterContext | None:
+        return await charging.meter_context(conn, charger.station_id, transaction_id)
+
+    found = await charger.services.database.run(work)
+    if len(known) >= _MAX_TRANSACTIONS:
+        known.pop(next(iter(known)))  # a charger that invents transaction ids costs no memory
+    known[transaction_id] = found
+    return found
+
+
+def _act(charger: Charger, context: MeterContext, decision: Decision) -> None:
+    if context.state is not SessionState.CHARGING:
+        return
+    if decision.extend:
+        charger.defer(lambda: _extend(charger, context))
+    elif decision.stop:
+        charger.defer(lambda: _auto_stop(charger, context))
+
+
+async def _extend(charger: Charger, context: MeterContext) -> None:
+    """Use case: an unlimited session nears the end of its reserve. Reserve more, or stop when nothing is left."""
+    now = charger.services.clock.now()
+
+    async def work(conn: Conn) -> MeterContext | None:
+        return await charging.extend_reserve(conn, context.session_id, charger.epoch, now)
+
+    extended = await charger.services.database.run(work)
+    if extended is None:
+        await _auto_stop(charger, context)
+        return
+    present = charger.transactions.get(context.transaction_id)
+    if present is not None:
+        charger.transactions[context.transaction_id] = replace(present, reserved_amount=extended.reserved_amount)
+
+
+async def _auto_stop(charger: Charger, context: MeterContext) -> None:
+    now = charger.services.clock.now()
+
+    async def work(conn: Conn) -> str | None:
+        return await charging.auto_stop(conn, context.session_id, now)
+
+    command_id = await charger.services.database.run(work)
+    present = charger.transactions.get(context.transaction_id)
+    if present is not None:
+        # Asked once; if the stop is lost, the sweep asks again.
+        charger.transactions[context.transaction_id] = replace(present, state=SessionState.STOPPING)
+    charger.dispatch(command_id)
+
+
+async def _stop_closed(charger: Charger, session_id: str) -> None:
+    """Use case: a sweep settled the session while the station was away, and the station still charges."""
+    now = charger.services.clock.now()
+
+    async def work(conn: Conn) -> str | None:
+        return await charging.stop_closed(conn, session_id, now)
+
+    charger.dispatch(await charger.services.database.run(work))

@@ -1,0 +1,38 @@
+"""StartTransaction: recorded exactly once by its content (OCPP 1.6 section 4.8, ocpp.md §3).
+
+Use case: the charger sends it again with a new message id, after a reboot or to another instance; the repeat gets the
+same transactionId. A transaction that may not go on is recorded too and gets a RemoteStop.
+"""
+
+from decimal import Decimal
+
+from evpower.charging import service as charging
+from evpower.charging.models import StartTransaction, TransactionStarted
+from evpower.db import Conn
+from socket_tier import rpc
+from socket_tier.charger import Charger
+from socket_tier.dialect import CallFault, Payload
+from socket_tier.ocpp16 import values
+
+
+async def handle(charger: Charger, payload: Payload) -> Payload:
+    if abs(payload["meterStart"]) > values.MAX_REGISTER_WH:
+        raise CallFault(rpc.PROPERTY_VIOLATION, "meterStart is no register of a meter")
+    message = StartTransaction(
+        station_id=charger.station_id,
+        connector_id=values.connector(payload, lowest=1),
+        id_tag=values.tag(payload["idTag"]) or "",
+        meter_start_wh=Decimal(payload["meterStart"]),
+        started_at=values.moment(payload),
+        received_at=charger.services.clock.now(),
+        epoch=charger.epoch,
+    )
+
+    async def work(conn: Conn) -> TransactionStarted:
+        return await charging.start_transaction(conn, message)
+
+    started = await charger.services.database.run(work)
+    charger.transactions.pop(started.transaction_id, None)
+    charger.tell_changed()
+    charger.dispatch_later(started.command_id)
+    return {"transactionId": started.transaction_id, "idTagInfo": {"status": started.id_tag_status}}
