@@ -48,11 +48,10 @@ async def _all(deps: SweepDeps, sweep: Sweep, now: datetime, deadline: float) ->
 
 
 async def _one(deps: SweepDeps, sweep: Sweep, session_id: str, now: datetime) -> bool:
-    async def treat(conn: Conn) -> tuple[Command | None, str | None]:
+    async def treat(conn: Conn) -> tuple[Command | None, str]:
         command_id = await sweep.handle(conn, session_id, now)
-        session = await charging.get_session(conn, session_id)
-        command = await commands.get(conn, command_id) if command_id else None
-        return command, session.station_id if session else None
+        session = await charging.get_session(conn, session_id, None)
+        return await commands.get(conn, command_id) if command_id else None, session.station_id
 
     try:
         command, station_id = await deps.database.run(treat)
@@ -62,6 +61,5 @@ async def _one(deps: SweepDeps, sweep: Sweep, session_id: str, now: datetime) ->
     _log.info("hanging session treated", extra={"sweep": sweep.name, "session_id": session_id})
     if command is not None:
         await deps.commands.send(command)
-    if station_id is not None:
-        await deps.publisher.stations_changed([station_id])
+    await deps.publisher.stations_changed([station_id])
     return True
