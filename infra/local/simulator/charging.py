@@ -206,17 +206,27 @@ class Charging:
 
     async def _meter(self, outlet: Outlet, transaction: Transaction) -> None:
         """MeterValues at the sample interval until the transaction ends."""
+        clock = asyncio.get_running_loop().time
+        last = clock()
         while True:
-            interval = self.settings.sample_interval_s or self._configuration.number("MeterValueSampleInterval")
-            await asyncio.sleep(interval or 1)
+            # In short naps, so that a sample interval that the server changes meanwhile counts at once.
+            while (left := last + (self._sample_interval() or 1) - clock()) > 0:
+                await asyncio.sleep(min(left, 0.5))
+            last = clock()
             if outlet.transaction is not transaction:
                 return
             outlet.advance(self.now())
             if outlet.vehicle is not None and outlet.vehicle.is_full:
                 self.set_status(outlet, "SuspendedEV")
-            if interval:
+            if self._sample_interval():
                 self._put(self.meter_message(outlet, "Sample.Periodic"))
             self._changed()
+
+    def _sample_interval(self) -> float:
+        """Seconds between MeterValues; 0: none are wanted."""
+        if self.settings.sample_interval_s is not None:
+            return self.settings.sample_interval_s
+        return self._configuration.number("MeterValueSampleInterval")
 
     def meter_message(self, outlet: Outlet, context: str) -> Message:
         """MeterValues of this moment."""
