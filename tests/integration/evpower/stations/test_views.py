@@ -182,6 +182,7 @@ class AStation:
     admin: str
     seconds_since_seen: int | None
     ocpp_status: str
+    registration: str
     connectors: list[tuple[str, bool]]
 
 
@@ -190,6 +191,7 @@ stations = st.builds(
     admin=st.sampled_from(["active", "active", "active", "maintenance", "inactive"]),
     seconds_since_seen=st.none() | st.sampled_from([-5, 0, 1, 599, 600, 601, 4000]),
     ocpp_status=st.sampled_from(["Available", "Available", "Unavailable", "Faulted", "Occupied"]),
+    registration=st.sampled_from(["accepted", "accepted", "accepted", "pending", "rejected"]),
     connectors=st.lists(st.tuples(st.sampled_from(OCPP_STATUSES), st.booleans()), max_size=3),
 )
 
@@ -213,6 +215,7 @@ async def test_sql_views_and_python_rule_agree(db: PooledDatabase, network: list
                     status=row.admin,
                     last_heartbeat_at=seen,
                     ocpp_status=row.ocpp_status,
+                    registration_status=row.registration,
                 )
                 for port, (word, held) in enumerate(row.connectors, 1):
                     await insert(

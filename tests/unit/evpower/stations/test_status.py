@@ -11,6 +11,7 @@ from evpower.stations.models import (
     ConnectorStatus,
     Counts,
     LocationStatus,
+    RegistrationStatus,
     StationCounts,
     StationStatus,
     StationView,
@@ -52,6 +53,8 @@ def test_online(last_seen: datetime | None, online: bool) -> None:
         (view("available", ocpp_status="Unavailable"), StationStatus.OFFLINE),
         (view("available", ocpp_status="Faulted"), StationStatus.OFFLINE),
         (view("available", ocpp_status="Occupied"), StationStatus.AVAILABLE),
+        (view("available", registration_status=RegistrationStatus.PENDING), StationStatus.OFFLINE),
+        (view("available", registration_status=RegistrationStatus.REJECTED), StationStatus.OFFLINE),
     ],
 )
 def test_station_status(shown: StationView, word: StationStatus) -> None:

@@ -43,10 +43,12 @@ async def public_prices(conn: Conn, stations: Iterable[Station], now: datetime) 
     names = {station.tariff_plan_id for station in shown if station.tariff_plan_id and not station.has_own_price}
     known = await repository.rules_of(conn, names, now) if names else {}
     default = get_settings().default_price_per_kwh
-    return {
-        station.id: rules.current(Offer(station=_terms(station, None), rules=known, default_per_kwh=default), now)
-        for station in shown
+    terms = {station.id: _terms(station, None) for station in shown}
+    # Most stations of a network share a plan: each set of terms is priced once.
+    prices = {
+        one: rules.current(Offer(station=one, rules=known, default_per_kwh=default), now) for one in set(terms.values())
     }
+    return {station_id: prices[one] for station_id, one in terms.items()}
 
 
 async def freeze(

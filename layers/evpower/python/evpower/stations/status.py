@@ -12,6 +12,8 @@ from evpower.stations.models import (
     ConnectorStatus,
     Counts,
     LocationStatus,
+    RegistrationStatus,
+    Station,
     StationCounts,
     StationStatus,
     StationView,
@@ -21,7 +23,7 @@ from evpower.stations.models import (
 
 # Charger clocks further away from ours than this order nothing (ocpp.md §3).
 CLOCK_TRUST = timedelta(minutes=5)
-_DOWN = ("Unavailable", "Faulted")
+DOWN = ("Unavailable", "Faulted")
 _SPELLINGS = {status.casefold(): status for status in OCPP_STATUSES}
 
 
@@ -44,11 +46,15 @@ def count(words: Iterable[ConnectorStatus]) -> Counts:
     return Counts(total, available, occupied, faulted)
 
 
-def station_status(admin: AdminStatus, *, online: bool, ocpp_status: str, counts: Counts) -> StationStatus:
-    """Derived status of one station (mobile-api.md §4.7). ``counts`` are the connectors' own words."""
-    if admin is not AdminStatus.ACTIVE:
+def station_status(station: Station, counts: Counts, *, online: bool) -> StationStatus:
+    """Derived status of one station (mobile-api.md §4.7). ``counts`` are the connectors' own words.
+
+    A station whose registration is not accepted cannot charge anybody, so it is shown as offline.
+    """
+    if station.status is not AdminStatus.ACTIVE:
         return StationStatus.MAINTENANCE
-    if not online or ocpp_status in _DOWN:
+    accepted = station.registration_status is RegistrationStatus.ACCEPTED
+    if not (online and accepted) or station.ocpp_status in DOWN:
         return StationStatus.OFFLINE
     if counts.available:
         return StationStatus.AVAILABLE

@@ -125,7 +125,7 @@ def station_view(
 ) -> StationView:
     """Put together what is shown of one station. Pure."""
     counts = status.count(connector.status for connector in connectors)
-    word = status.station_status(station.status, online=online, ocpp_status=station.ocpp_status, counts=counts)
+    word = status.station_status(station, counts, online=online)
     usable = word in _USABLE
     return StationView(
         station=station,

@@ -14,7 +14,7 @@ SELECT s.id AS station_id,
        CASE
            WHEN s.status <> 'active' THEN 'maintenance'
            WHEN NOT coalesce(s.last_heartbeat_at > now() - public.evpower_offline_after(), false) THEN 'offline'
-           WHEN s.ocpp_status IN ('Unavailable', 'Faulted') THEN 'offline'
+           WHEN s.registration_status <> 'accepted' OR s.ocpp_status IN ('Unavailable', 'Faulted') THEN 'offline'
            WHEN c.available > 0 THEN 'available'
            WHEN c.occupied > 0 THEN 'occupied'
            ELSE 'offline'

@@ -59,7 +59,7 @@ GRANT SELECT (id, name, address, city, country, latitude, longitude, status, wor
               connectors_count, created_at, updated_at) ON locations TO anon, authenticated;
 GRANT SELECT (id, serial_number, model, manufacturer, location_id, power_capacity, connector_types, connectors_count,
               status, is_available, price_per_kwh, session_fee, currency, tariff_plan_id, firmware_version,
-              last_heartbeat_at, ocpp_status, created_at, updated_at) ON stations TO anon, authenticated;
+              last_heartbeat_at, registration_status, ocpp_status, created_at, updated_at) ON stations TO anon, authenticated;
 GRANT SELECT (id, station_id, connector_number, connector_type, power_kw, status, error_code) ON connectors
     TO anon, authenticated;
 CREATE POLICY public_select ON locations FOR SELECT TO anon, authenticated USING (status = 'active');
