@@ -3,6 +3,8 @@
 import asyncio
 import logging
 import re
+from collections import deque
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from aiohttp import web
@@ -42,12 +44,12 @@ class Gateway:
     """Serves one port; functions by name: ``api`` takes everything but the payment callback."""
 
     def __init__(
-        self, port: int, *, api: LambdaFunction, payment_webhook: LambdaFunction, socket_tier_port: int
+        self, port: int, *, api: LambdaFunction, payment_webhook: LambdaFunction, socket_tier_ports: Sequence[int]
     ) -> None:
         self.port = port
         self._api = api
         self._payment_webhook = payment_webhook
-        self._socket_tier_port = socket_tier_port
+        self._socket_tiers = deque(socket_tier_ports)
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> None:
@@ -73,10 +75,7 @@ class Gateway:
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         path = request.raw_path.partition("?")[0]
         if is_socket_path(path):
-            try:
-                return await tunnel(request, self._socket_tier_port)
-            except (OSError, TimeoutError):
-                return _gateway_answer("DEFAULT_5XX", {"Retry-After": "1"})
+            return await self._to_socket_tier(request)
         try:
             body = await request.read()
         except web.HTTPRequestEntityTooLarge:
@@ -97,6 +96,17 @@ class Gateway:
         except TimeoutError:
             return _gateway_answer("INTEGRATION_TIMEOUT")
         return self._answer(function.definition.name, result)
+
+    async def _to_socket_tier(self, request: web.Request) -> web.StreamResponse:
+        """One instance after the other, as a load balancer does; an unreachable one is passed over."""
+        for _ in range(len(self._socket_tiers)):
+            port = self._socket_tiers[0]
+            self._socket_tiers.rotate(-1)
+            try:
+                return await tunnel(request, port)
+            except (OSError, TimeoutError):
+                continue
+        return _gateway_answer("DEFAULT_5XX", {"Retry-After": "1"})
 
     @staticmethod
     def _answer(function: str, result: Result) -> web.Response:

