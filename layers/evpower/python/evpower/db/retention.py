@@ -1,0 +1,80 @@
+"""What is too old goes, in bounded batches; what is to come is prepared (meter partitions)."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from evpower.config import Settings
+from evpower.db.connection import Conn
+
+BATCH = 5000
+_IDEMPOTENCY_DAYS = 7  # as the earlier system; a key protects for 24 hours
+_COUNTER_DAYS = 1
+_MONTHS_AHEAD = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Purge:
+    """Rows of ``table`` older than ``days`` by the column ``order`` (whose index finds them) that are done with."""
+
+    table: str
+    key: str
+    order: str
+    days: int
+    condition: str = "true"
+
+    @property
+    def statement(self) -> str:
+        """Deletes one batch; other runs' rows are skipped."""
+        return (
+            f"DELETE FROM {self.table} WHERE ({self.key}) IN ("  # noqa: S608 - names from this file
+            f"SELECT {self.key} FROM {self.table} WHERE {self.order} < %s AND {self.condition}"
+            f" ORDER BY {self.order} LIMIT %s FOR UPDATE SKIP LOCKED)"
+        )
+
+
+def purges(settings: Settings) -> tuple[Purge, ...]:
+    """What is deleted by age. The ledger, settlements, sessions and top-ups are kept for good."""
+    events, audit = settings.event_retention_days, settings.audit_retention_days
+    return (
+        Purge("station_events", "id", "received_at", events),
+        Purge("payment_inbox", "id", "received_at", events, "state = 'processed'"),
+        # What nobody could explain stays as long as the books must be explained.
+        Purge("payment_inbox", "id", "received_at", audit, "state <> 'received'"),
+        Purge("station_commands", "id", "created_at", events, "status NOT IN ('queued', 'sent')"),
+        Purge("push_outbox", "id", "created_at", events, "state IN ('done', 'failed')"),
+        Purge("audit_logs", "id", "created_at", audit),
+        Purge("idempotency_keys", "scope, key", "created_at", _IDEMPOTENCY_DAYS),
+        Purge("used_nonces", "nonce", "expires_at", 0),
+        Purge("rate_counters", "bucket, window_start", "window_start", _COUNTER_DAYS),
+    )
+
+
+async def purge_batch(conn: Conn, purge: Purge, now: datetime) -> int:
+    """Delete up to ``BATCH`` rows; how many went."""
+    cursor = await conn.execute(purge.statement.encode(), (now - timedelta(days=purge.days), BATCH))
+    return cursor.rowcount
+
+
+async def _call(conn: Conn, function: bytes, *arguments: object) -> Any:
+    """Result of a database function that does what only the owner may."""
+    row = await (await conn.execute(b"SELECT " + function + b" AS result", arguments)).fetchone()
+    assert row is not None
+    return row["result"]
+
+
+async def ensure_partitions(conn: Conn) -> int:
+    """Make the meter partitions of this month and the next two; how many were missing."""
+    return int(await _call(conn, b"evpower_ensure_meter_partitions(%s)", _MONTHS_AHEAD))
+
+
+async def drop_partition(conn: Conn, settings: Settings, now: datetime) -> str | None:
+    """Drop the oldest meter partition if all of it is older than METER_RETENTION_DAYS; its name."""
+    name = await _call(conn, b"evpower_drop_meter_partition(%s)", now - timedelta(days=settings.meter_retention_days))
+    return None if name is None else str(name)
+
+
+async def purge_unfiled_readings(conn: Conn, settings: Settings, now: datetime) -> int:
+    """Delete up to ``BATCH`` old readings whose month had no partition when they came; how many went."""
+    horizon = now - timedelta(days=settings.meter_retention_days)
+    return int(await _call(conn, b"evpower_purge_unfiled_meter_values(%s, %s)", horizon, BATCH))
