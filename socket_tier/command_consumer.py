@@ -54,8 +54,8 @@ class CommandConsumer:
 
     @property
     def degraded(self) -> bool:
-        """The queue could not be reached the last time; the dispatcher polls PostgreSQL more often."""
-        return bool(self._failing)
+        """No queue is configured, or it failed the last time: the dispatcher polls PostgreSQL more often."""
+        return bool(self._failing) or not self._settings.sqs_commands_queue_url
 
     def start(self) -> None:
         """Start receiving. Needs the running event loop."""

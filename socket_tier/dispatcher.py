@@ -6,6 +6,7 @@ so ``sent`` is never said of a frame that waits.
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import Any
@@ -239,10 +240,13 @@ class Dispatcher:
 
     async def _poll_forever(self) -> None:
         """Find queued commands that no message brought: often while Redis or SQS is away, else as a safety net."""
+        polled = time.monotonic()
         while True:
+            await asyncio.sleep(self._poll_degraded_s)  # an outage is noticed within this, not after a full period
             degraded = self._registry.degraded or self.queue_degraded()
-            await asyncio.sleep(self._poll_degraded_s if degraded else self._poll_s)
-            await self._guarded(self._poll())
+            if degraded or time.monotonic() - polled >= self._poll_s:
+                polled = time.monotonic()
+                await self._guarded(self._poll())
 
     async def _poll(self) -> None:
         epochs = self._registry.local_epochs()
