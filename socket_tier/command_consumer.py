@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING
 
-from evpower.commands.queue import CommandMessage, make_sqs_client
+from evpower.commands.queue import CommandMessage, UnreadableMessage, make_sqs_client
 from evpower.config import Settings
 from evpower.logging import get_logger
 from socket_tier.dispatcher import Dispatcher
@@ -101,7 +101,7 @@ class CommandConsumer:
             receipt = raw["ReceiptHandle"]
             try:
                 message = CommandMessage.decode(raw["Body"])
-            except ValueError as error:
+            except UnreadableMessage as error:
                 log.error("unreadable command message dropped", extra={"error": str(error)})
                 done.append(receipt)
                 continue

@@ -30,6 +30,10 @@ class CommandQueue(Protocol):
     async def send_all(self, commands: "Iterable[Command | CommandMessage]") -> None: ...
 
 
+class UnreadableMessage(ValueError):
+    """The body of a queue message is not a command message."""
+
+
 @dataclass(frozen=True, slots=True)
 class CommandMessage:
     """Body of a queue message. The payload stays in the database, where the claim reads it."""
@@ -44,13 +48,16 @@ class CommandMessage:
 
     @classmethod
     def decode(cls, body: str) -> "CommandMessage":
-        """Raises ValueError for anything that is not such a message."""
-        data = orjson.loads(body)
+        """Raises UnreadableMessage for anything that is not such a message."""
+        try:
+            data = orjson.loads(body)
+        except orjson.JSONDecodeError as error:
+            raise UnreadableMessage(f"not JSON: {error}") from None
         if not isinstance(data, dict):
-            raise ValueError("a command message is a JSON object")
+            raise UnreadableMessage("a command message is a JSON object")
         command_id, station_id, attempt = data.get("command_id"), data.get("station_id"), data.get("attempt")
         if not isinstance(command_id, str) or not isinstance(station_id, str) or not isinstance(attempt, int):
-            raise ValueError("command_id, station_id and attempt are required")
+            raise UnreadableMessage("command_id, station_id and attempt are required")
         correlation = data.get("correlation_id")
         return cls(command_id, station_id, attempt, correlation if isinstance(correlation, str) else None)
 
@@ -76,6 +83,15 @@ class SqsCommandQueue:
 
     async def send(self, command: Command | CommandMessage) -> None:
         """Hand over one command. Deduplication id = command + attempt, so a repeated send is one message."""
+        await self._sent(command)
+
+    async def send_all(self, commands: Iterable[Command | CommandMessage]) -> None:
+        """Hand over many commands in order; the first failure ends it (the queue is away, the rest waits too)."""
+        for command in commands:
+            if not await self._sent(command):
+                return
+
+    async def _sent(self, command: Command | CommandMessage) -> bool:
         message = message_of(command) if isinstance(command, Command) else command
         try:
             client = await self._ready()
@@ -89,11 +105,8 @@ class SqsCommandQueue:
         except Exception:
             # Use case: SQS is away. The row is committed; the socket tier's poll or the sweep delivers it.
             log.exception("command not handed to the queue", extra={"command_id": message.command_id})
-
-    async def send_all(self, commands: Iterable[Command | CommandMessage]) -> None:
-        """Hand over many commands, one after the other: the order within a station is kept."""
-        for command in commands:
-            await self.send(command)
+            return False
+        return True
 
     async def _ready(self) -> "SQSClient":
         async with self._lock:
