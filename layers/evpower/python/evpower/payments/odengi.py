@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -74,6 +75,7 @@ class OdengiProvider:
     def _new_http(self) -> "httpx.AsyncClient":
         import httpx
 
+        logging.getLogger("httpx").setLevel(logging.WARNING)  # it writes a line for every call
         return httpx.AsyncClient(
             timeout=httpx.Timeout(self._timeout_s, connect=min(3.0, self._timeout_s)),
             # Use case: a frozen Lambda sandbox thaws with a connection that the provider closed long ago.

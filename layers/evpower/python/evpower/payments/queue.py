@@ -84,8 +84,8 @@ class SqsCheckQueue:
         delay_s = min(max(0, round(delay.total_seconds())), _MAX_DELAY_S)
         try:
             await asyncio.to_thread(self._send, message.body(), delay_s)
-        except Exception:
-            _log.exception("payment check was not queued", extra={"topup_id": message.topup_id})
+        except Exception as error:
+            _log.error("payment check was not queued", extra={"topup_id": message.topup_id, "reason": repr(error)})
             metrics.emit({"PaymentChecksNotQueued": 1})
             return False
         return True

@@ -49,7 +49,7 @@ async def begin_refund(conn: Conn, request: RefundRequest, deps: PaymentDeps) ->
         return earlier
     trans_id, paid, left = await _refundable(conn, topup, request.trans_id)
     amount = left if request.amount is None else request.amount
-    if amount <= 0 or som(amount) != amount:
+    if not amount.is_finite() or amount <= 0 or som(amount) != amount:
         raise InvalidAmount
     if amount > left:
         raise MaximumAmountExceeded(maximum_amount=number(left))

@@ -1,0 +1,174 @@
+"""The webhook and the worker as functions: real events, a real queue, two invocations in one process."""
+
+import base64
+import importlib
+import json
+from collections.abc import Callable, Iterator
+from types import ModuleType
+from typing import Any
+
+import psycopg
+import pytest
+
+from evpower.payments.odengi_signature import body_signature, callback_hash
+from infra.local.queues import SqsEndpoint
+
+PASSWORD, SECRET, MERCHANT = "callback-password", "webhook-secret", "1234567890"
+
+
+@pytest.fixture
+def functions(
+    database_url: str, sqs: SqsEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[str], ModuleType]]:
+    """Loads a function's module as a fresh process would, with its environment."""
+    environment = {
+        **sqs.environment,
+        "ENVIRONMENT": "test",
+        "DATABASE_URL": database_url,
+        "DATABASE_ROLE": "evpower_worker",
+        "ODENGI_API_URL": "http://127.0.0.1:9/api",
+        "ODENGI_MERCHANT_ID": MERCHANT,
+        "ODENGI_PASSWORD": PASSWORD,
+        "ODENGI_WEBHOOK_SECRET": SECRET,
+    }
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    loaded: list[ModuleType] = []
+
+    def load(name: str) -> ModuleType:
+        module = importlib.reload(importlib.import_module(f"functions.{name}.handler"))
+        loaded.append(module)
+        return module
+
+    yield load
+    for module in loaded:
+        module._runner.run(module._deps.db.close())
+        module._runner.close()
+
+
+def members(**changes: Any) -> dict[str, Any]:
+    values = {
+        "trans_id": "998877",
+        "status_pay": 3,
+        "site_id": MERCHANT,
+        "order_id": "evp-unknown",
+        "amount": 50000,
+        "currency": "KGS",
+        "mktime": "1767225600",
+        "test": 0,
+        **changes,
+    }
+    return {**values, "hash": callback_hash(PASSWORD, {name: str(value) for name, value in values.items()})}
+
+
+def event(body: bytes, *, encoded: bool = False, method: str = "POST", **headers: str) -> dict[str, Any]:
+    return {
+        "resource": "/api/v1/payment/webhook",
+        "path": "/api/v1/payment/webhook",
+        "httpMethod": method,
+        "headers": headers or None,
+        "multiValueHeaders": None,
+        "queryStringParameters": None,
+        "requestContext": {"identity": {"sourceIp": "192.0.2.7"}, "requestId": "1"},
+        "body": base64.b64encode(body).decode() if encoded else body.decode("latin-1"),
+        "isBase64Encoded": encoded,
+    }
+
+
+def query(database_url: str, text: str) -> list[tuple[Any, ...]]:
+    with psycopg.connect(database_url) as conn:
+        return conn.execute(text).fetchall()  # type: ignore[arg-type]
+
+
+def received(sqs: SqsEndpoint) -> list[dict[str, Any]]:
+    """Messages of the payment-checks queue, as the event source mapping hands them over."""
+    url = sqs.urls["payment-checks"]
+    answer = sqs.client().receive_message(QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=2)
+    return [{"messageId": message["MessageId"], "body": message["Body"]} for message in answer.get("Messages", [])]
+
+
+@pytest.mark.parametrize("encoded", [False, True])
+def test_callback_becomes_a_row_and_a_message(
+    functions: Callable[[str], ModuleType], database_url: str, sqs: SqsEndpoint, encoded: bool
+) -> None:
+    webhook = functions("payment_webhook")
+    headers = {"Content-Type": "application/json", "X-Correlation-ID": "phone-1"}
+    for _ in range(3):  # a repeat in the same process, on the same loop and connection
+        answer = webhook.handler(event(json.dumps(members()).encode(), encoded=encoded, **headers), None)
+        assert answer["statusCode"] == 200
+        assert answer["headers"]["X-Correlation-ID"] == "phone-1"
+        assert answer["headers"]["X-Content-Type-Options"] == "nosniff"
+        assert json.loads(answer["body"]) == {"success": True, "status": "received", "correlation_id": "phone-1"}
+    [row] = query(database_url, "SELECT id, order_id, trans_id, status_pay, signature_scheme, state FROM payment_inbox")
+    assert row[1:] == ("evp-unknown", "998877", "3", "hash", "received")
+    messages = received(sqs)
+    assert {message["body"] for message in messages} == {json.dumps({"inbox_id": row[0], "correlation_id": "phone-1"})}
+
+    worker = functions("payment_checks")
+    foreign = {"messageId": "foreign", "body": "not ours"}
+    answer = worker.handler({"Records": [*messages, foreign]}, None)
+    assert answer == {"batchItemFailures": [{"itemIdentifier": "foreign"}]}
+    assert query(database_url, "SELECT state FROM payment_inbox") == [("unknown_order",)]
+    assert worker.handler({"Records": messages}, None) == {"batchItemFailures": []}
+    assert worker.handler({}, None) == {"batchItemFailures": []}
+
+
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [("", "Требуется вход"), ("ky-KG,ru", "Аккаунтка кирүү"), ("en", "Sign in first"), ("de", "Требуется вход")],
+)
+def test_refusal_has_the_flat_envelope(
+    functions: Callable[[str], ModuleType], database_url: str, language: str, text: str
+) -> None:
+    body = json.dumps({**members(), "amount": 1}).encode()
+    answer = functions("payment_webhook").handler(event(body, **{"Accept-Language": language}), None)
+    assert answer["statusCode"] == 401
+    envelope = json.loads(answer["body"])
+    assert envelope["success"] is False
+    assert envelope["error_code"] == "unauthorized"
+    assert envelope["error"] == envelope["message"]
+    assert envelope["error"].startswith(text)
+    assert query(database_url, "SELECT count(*) FROM payment_inbox") == [(0,)]
+    assert query(database_url, "SELECT operation, status, error_code, client_ip FROM audit_logs") == [
+        ("payment_webhook", 401, "unauthorized", "192.0.2.7")
+    ]
+
+
+def test_other_refusals(functions: Callable[[str], ModuleType], database_url: str) -> None:
+    webhook = functions("payment_webhook")
+    signed_noise = {"X-O-Dengi-Signature": body_signature(SECRET, b"{noise")}
+    cases = [
+        (event(b"x" * 70_000), 413),
+        (event(b"x" * 100_000), 413),
+        (event(b"x" * 70_000, encoded=True), 413),
+        ({**event(b""), "body": "***", "isBase64Encoded": True}, 400),
+        ({**event(b""), "body": None}, 401),
+        (event(b"{noise", **signed_noise), 400),
+        (event(b"{}", method="GET"), 405),
+        ({**event(b"{}"), "requestContext": None}, 401),
+    ]
+    for call, status in cases:
+        answer = webhook.handler(call, None)
+        assert (answer["statusCode"], json.loads(answer["body"])["success"]) == (status, False)
+    assert query(database_url, "SELECT count(*) FROM payment_inbox") == [(0,)]
+
+
+def test_nothing_is_acknowledged_that_is_not_stored(
+    functions: Callable[[str], ModuleType], database_url: str, sqs: SqsEndpoint
+) -> None:
+    webhook = functions("payment_webhook")
+    with psycopg.connect(database_url, autocommit=True) as conn:
+        conn.execute("ALTER TABLE payment_inbox RENAME TO payment_inbox_away")
+        answer = webhook.handler(event(json.dumps(members()).encode()), None)
+        assert (answer["statusCode"], json.loads(answer["body"])["error_code"]) == (503, "service_unavailable")
+        conn.execute("ALTER TABLE payment_inbox_away RENAME TO payment_inbox")
+    assert webhook.handler(event(json.dumps(members()).encode()), None)["statusCode"] == 200
+
+
+def test_queue_away_the_callback_is_still_accepted(
+    functions: Callable[[str], ModuleType], database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    answer = functions("payment_webhook").handler(event(json.dumps(members()).encode()), None)
+    assert answer["statusCode"] == 200
+    assert query(database_url, "SELECT state FROM payment_inbox") == [("received",)]
