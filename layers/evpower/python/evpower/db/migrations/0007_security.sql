@@ -3,6 +3,9 @@
 GRANT USAGE ON SCHEMA public TO anon, authenticated, service_role, evpower_api, evpower_worker;
 GRANT EXECUTE ON FUNCTION evpower_claim(text), evpower_scope_is_wide(), evpower_offline_after()
     TO anon, authenticated, service_role, evpower_api, evpower_worker;
+-- It reads across clients, so it is not the app's to call.
+REVOKE ALL ON FUNCTION evpower_promo_uses(text, text) FROM PUBLIC, anon, authenticated;
+GRANT EXECUTE ON FUNCTION evpower_promo_uses(text, text) TO service_role, evpower_api, evpower_worker;
 
 -- Every table of ours: nobody's by default (Supabase grants new tables to anon), RLS on and forced, so that the owner
 -- obeys it as well; workers and the service role pass. Later migrations call it for the tables that they add.

@@ -1,6 +1,8 @@
 -- Monthly partitions of ocpp_meter_values (UTC months of received_at), made ahead and dropped when they are old.
 -- Both functions run as the owner, because the worker role may not change tables; only it may call them.
 
+ALTER TABLE ocpp_meter_values_default ENABLE ROW LEVEL SECURITY;
+ALTER TABLE ocpp_meter_values_default FORCE ROW LEVEL SECURITY;
 CREATE POLICY owner_all ON ocpp_meter_values_default TO CURRENT_USER USING (true) WITH CHECK (true);
 
 -- Make the partition of the month that holds `moment`; true when it was missing.
