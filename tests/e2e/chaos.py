@@ -1,0 +1,240 @@
+"""Kill -9 at random while drivers charge and pay; then let it come to rest and ask the auditor.
+
+Bounded in ``test_kill_nine.py``; at any scale by ``python -m tests.e2e.chaos --sessions N --kills K --seed S``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+
+import httpx
+
+from infra.local.demo.driver import ApiError, Driver
+from infra.local.simulator import ChargePoint
+from tests.e2e.auditor import lost_messages, money_findings, open_findings
+from tests.e2e.world import World, serial_of
+
+T = TypeVar("T")
+
+SETTINGS = {
+    "NO_CONNECTION_AFTER_S": "20",
+    "STATION_OFFLINE_AFTER_S": "60",
+    "METER_SAMPLE_INTERVAL_S": "1",
+    "OCPP_CALL_TIMEOUT_S": "10",
+    "RATE_LIMIT_DEFAULT_PER_MINUTE": "100000",
+    "RATE_LIMIT_CRITICAL_PER_MINUTE": "100000",
+    "RATE_LIMIT_WEBHOOK_PER_MINUTE": "100000",
+}
+"""Environment of the system under chaos: the waits of hours and minutes made seconds, limits out of the way."""
+
+
+class Victims(Protocol):
+    """The running system as the killer sees it."""
+
+    async def kill_nine(self, name: str, choice: random.Random) -> bool:
+        """SIGKILL one process of that service and see to it that it is replaced. False: none was running."""
+        ...
+
+    async def sweep(self, name: str) -> None:
+        """Invoke the sweeps function for one schedule, as EventBridge would; errors of the function are its own."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How much of it. ``lines``: drivers who charge at the same time, one connector each."""
+
+    seed: int = 1
+    sessions: int = 200
+    kills: int = 50
+    lines: int = 24
+    rest_s: float = 120.0
+
+
+@dataclass(slots=True)
+class Report:
+    """What was done and what the auditor found (nothing, if all is well)."""
+
+    sessions: int = 0
+    top_ups: int = 0
+    kills: Counter[str] = field(default_factory=Counter)
+    retries: Counter[str] = field(default_factory=Counter)
+    acknowledged: int = 0
+    reconnects: int = 0
+    findings: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def lines(self) -> list[str]:
+        """As text."""
+        return [
+            f"{self.sessions} sessions and {self.top_ups} top-ups in {self.seconds:.0f} s",
+            f"{self.kills.total()} kill -9: {dict(self.kills)}",
+            f"{self.reconnects} charger reconnects, {self.acknowledged} acknowledged messages",
+            f"requests tried again by the drivers: {dict(self.retries)}",
+            *(f"FOUND {text}" for text in self.findings),
+        ]
+
+
+VICTIMS = ["socket_tier", "api", "socket_tier", "sweeps", "api", "payment_checks", "socket_tier", "payment_webhook"]
+SWEEPS = ["command_redelivery", "hanging_sessions", "payment_checks", "station_status"]
+
+
+class Chaos:
+    """One run."""
+
+    def __init__(self, world: World, victims: Victims, plan: Plan) -> None:
+        self.world = world
+        self.victims = victims
+        self.plan = plan
+        self.report = Report()
+        self.points: list[ChargePoint] = []
+        self._tickets = plan.sessions
+        self._last_error: dict[str, str] = {}
+
+    async def run(self) -> Report:
+        """Everything: charge under fire, come to rest, audit."""
+        began = time.monotonic()
+        drivers = [await self.world.driver(5_000) for _ in range(self.plan.lines)]
+        for _ in range((self.plan.lines + 1) // 2):
+            self.points.append(await self.world.charger(call_timeout_s=10, seed=self.plan.seed))
+        sweeper = asyncio.create_task(self._sweep())
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._kill())
+                for number, driver in enumerate(drivers):
+                    group.create_task(self._line(number, driver))
+            self.report.findings += await self._rest()
+        finally:
+            sweeper.cancel()
+            await asyncio.gather(sweeper, return_exceptions=True)
+        self.report.acknowledged = sum(len(point.acknowledged) for point in self.points)
+        self.report.reconnects = sum(point.link.record.connections - 1 for point in self.points)
+        self.report.seconds = time.monotonic() - began
+        return self.report
+
+    # --- the fire --------------------------------------------------------------------------------------------
+
+    async def _kill(self) -> None:
+        choice = random.Random(f"{self.plan.seed}:kills")
+        while self.report.kills.total() < self.plan.kills:
+            # Spread over the run: the next kill is due when its share of the sessions has been started.
+            due = self.report.kills.total() / self.plan.kills * self.plan.sessions
+            while self.plan.sessions - self._tickets < due:
+                await asyncio.sleep(0.2)
+            await asyncio.sleep(choice.uniform(0.1, 1.0))
+            name = VICTIMS[self.report.kills.total() % len(VICTIMS)]
+            if await self.victims.kill_nine(name, choice):
+                self.report.kills[name] += 1
+
+    async def _sweep(self) -> None:
+        while True:
+            for name in SWEEPS:
+                await self.victims.sweep(name)
+            await asyncio.sleep(2)
+
+    # --- the drivers -----------------------------------------------------------------------------------------
+
+    async def _line(self, number: int, driver: Driver) -> None:
+        point, connector = self.points[number // 2], number % 2 + 1
+        choice = random.Random(f"{self.plan.seed}:line:{number}")
+        while self._tickets > 0:
+            self._tickets -= 1
+            if choice.random() < 0.25:
+                await self._top_up(driver)
+            await self._charge(driver, point, connector, choice)
+            self.report.sessions += 1
+
+    async def _top_up(self, driver: Driver) -> None:
+        top_up = await self._insist(lambda: driver.top_up(100))
+        await driver.pay(top_up)
+        self.report.top_ups += 1
+
+    async def _charge(self, driver: Driver, point: ChargePoint, connector: int, choice: random.Random) -> None:
+        limits: dict[str, float] = choice.choice([{"amount_som": 60}, {"energy_kwh": 5}, {"energy_kwh": 30}, {}])
+        session_id = await self._start(driver, point, connector, limits)
+        patience = choice.uniform(1, 6)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._until_ended(driver, session_id), patience)
+            return
+        way = choice.random()
+        if way < 0.5:
+            await self._insist(lambda: driver.stop(session_id))
+        elif way < 0.7 and point.outlets[connector].transaction is not None:
+            point.unplug(connector)
+        elif way < 0.8:
+            point.drop_tcp()
+            await self._insist(lambda: driver.stop(session_id))
+        elif not limits:
+            await self._insist(lambda: driver.stop(session_id))
+        await self._until_ended(driver, session_id)
+
+    async def _start(self, driver: Driver, point: ChargePoint, connector: int, limits: dict[str, float]) -> str | None:
+        """Start, insisting; a start whose answer was killed is found again as the client's live session."""
+        deadline = time.monotonic() + 90
+        while time.monotonic() < deadline:
+            try:
+                answer = await self._insist(lambda: driver.start(serial_of(point), connector, **limits))
+            except ApiError as error:
+                self.report.retries[str(error.code)] += 1
+                if error.code == "session_already_active":
+                    return await self._insist(driver.last_session_id)
+                if error.code not in ("connector_occupied", "station_offline", "invalid_request"):
+                    raise
+                await asyncio.sleep(1)  # the session before is still being tidied away
+                continue
+            return str(answer["session_id"])
+        raise TimeoutError(f"no start at {point.station_id}/{connector} within 90 s: {self.report.retries}")
+
+    async def _until_ended(self, driver: Driver, session_id: str) -> None:
+        deadline = time.monotonic() + 150
+        while (await self._insist(lambda: driver.session(session_id)))["status"] == "started":
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"session {session_id} does not end: {await self.world.session_row(session_id)}")
+            await asyncio.sleep(2)
+
+    async def _insist(self, request: Callable[[], Awaitable[T]]) -> T:
+        """A patient person: no answer or a server's failure is tried again."""
+        for _ in range(60):
+            try:
+                return await request()
+            except ApiError as error:
+                if error.status < 500:
+                    raise
+                self.report.retries[str(error.code)] += 1
+            except httpx.TransportError as error:
+                self.report.retries[type(error).__name__] += 1
+            await asyncio.sleep(0.5)
+        raise TimeoutError(f"no answer in 60 tries: {self.report.retries}")
+
+    # --- the end ---------------------------------------------------------------------------------------------
+
+    async def _rest(self) -> list[str]:
+        """Wait until nothing is open, then ask what is lost and what differs."""
+        deadline = time.monotonic() + self.plan.rest_s
+        for point in self.points:
+            left = max(deadline - time.monotonic(), 1)
+            try:
+                await point.wait_for(lambda p=point: p.link.is_online and not p.link.outbox.transactions, left)  # type: ignore[misc]
+            except TimeoutError:
+                self.report.findings.append(f"{point.station_id} could not deliver {len(point.link.outbox)} messages")
+        findings = await self._open()
+        while findings and time.monotonic() < deadline:
+            await asyncio.sleep(1)
+            findings = await self._open()
+        findings += await money_findings(self.world.conn)
+        findings += await lost_messages(self.world.conn, self.points)
+        findings += [f"{p.station_id} gave up {m.action}" for p in self.points for m in p.link.record.given_up]
+        return findings
+
+    async def _open(self) -> list[str]:
+        pending = "SELECT count(*) AS n FROM balance_topups WHERE status = 'processing' AND invoice_id IS NOT NULL"
+        waiting: dict[str, Any] = await self.world.one(pending)
+        unpaid = [f"{waiting['n']} paid top-ups are not credited"] if waiting["n"] else []
+        return unpaid + await open_findings(self.world.conn)
