@@ -8,12 +8,10 @@ import asyncio
 import re
 import uuid
 from collections import Counter
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 import orjson
-from redis.exceptions import RedisError
 from websockets.asyncio.server import ServerConnection
 
 from evpower.clock import Clock
@@ -220,19 +218,20 @@ class LocationStream:
         """Keep the subscription; after every interruption everything may have changed."""
         pause = 0.2
         while True:
-            pubsub = self._redis.pubsub()
             try:
-                await pubsub.subscribe(CHANNEL)
-                self.changed(None)
-                self.degraded = False
-                pause = 0.2
-                await self._listen(pubsub)
-            except (RedisError, OSError, TimeoutError) as error:
+                await self._redis.initialize()  # a cluster client knows its nodes only after this
+                async with self._redis.pubsub() as pubsub:
+                    await pubsub.subscribe(CHANNEL)
+                    self.changed(None)
+                    self.degraded = False
+                    pause = 0.2
+                    await self._listen(pubsub)
+            except Exception as error:
+                # Also what redis-py raises while its picture of a cluster is incomplete: nothing may end this loop.
                 if not self.degraded:
-                    log.warning("live updates fall back to polling", extra={"error": str(error)})
+                    log.warning("live updates fall back to reading", extra={"error": repr(error)})
                 self.degraded = True
-            finally:
-                await _close_quietly(pubsub.aclose)
+                self.changed(None)
             await asyncio.sleep(pause)
             pause = min(pause * 2, 2.0)
 
@@ -243,13 +242,6 @@ class LocationStream:
                 self.changed(changed_stations(message["data"]))
             elif message is None:
                 await pubsub.ping()  # a dead TCP connection is silent
-
-
-async def _close_quietly(close: Callable[[], Any]) -> None:
-    try:
-        await close()
-    except (RedisError, OSError, TimeoutError) as error:
-        log.debug("closing failed", extra={"error": str(error)})
 
 
 def _client_id(socket: ServerConnection) -> str:
