@@ -18,7 +18,7 @@ def last_register(point: ChargePoint) -> int:
 async def check_books(world: World, driver: Driver, *session_ids: str) -> None:
     """Every som of this driver adds up, by the public routes and in the database."""
     sessions = [await driver.spent(session_id) for session_id in session_ids]
-    assert differences(Books(await driver.balance(), await driver.history(), [], sessions)) == []
+    assert differences(Books(await driver.balance(), await driver.ledger(), [], sessions)) == []
     await world.check_money()
 
 

@@ -30,7 +30,7 @@ class Provider:
 
 
 async def check_books(world: World, driver: Driver, *paid_in: float) -> None:
-    assert differences(Books(await driver.balance(), await driver.history(), paid_in, [])) == []
+    assert differences(Books(await driver.balance(), await driver.ledger(), paid_in, [])) == []
     await world.check_money()
 
 

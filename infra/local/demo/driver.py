@@ -51,7 +51,10 @@ class Driver:
 
     def __init__(self, base_url: str, token: str, *, timeout_s: float = 15.0) -> None:
         self._http = httpx.AsyncClient(
-            base_url=base_url, headers={"Authorization": f"Bearer {token}"}, timeout=timeout_s, trust_env=False
+            base_url=base_url,
+            headers={"Authorization": f"Bearer {token}", "Accept-Language": "en"},
+            timeout=timeout_s,
+            trust_env=False,
         )
 
     async def __aenter__(self) -> Self:
@@ -89,13 +92,17 @@ class Driver:
         return float(answer["balance"])
 
     async def history(self) -> list[dict[str, Any]]:
-        """Every ledger row, oldest first."""
+        """Everything that happened to the money, oldest first, top-ups that were never paid included."""
         rows: list[dict[str, Any]] = []
         while True:
             page = await self.call("GET", f"/api/v1/balance/history?limit=100&offset={len(rows)}")
             rows += page["data"]
             if not page["data"] or len(rows) >= page["total"]:
                 return list(reversed(rows))
+
+    async def ledger(self) -> list[dict[str, Any]]:
+        """The movements of the balance, oldest first."""
+        return [row for row in await self.history() if row["balance_after"] is not None]
 
     async def top_up(self, amount: float) -> dict[str, Any]:
         """Ask for a QR."""

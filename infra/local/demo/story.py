@@ -28,11 +28,11 @@ class Story:
 
     async def tell(self) -> list[str]:
         """Play everything; returns what does not add up (nothing, if all is well)."""
-        before = await self.driver.history()
+        before = await self.driver.ledger()
         await self._top_up()
         await self._charge_by_amount()
         await self._charge_by_energy()
-        rows = await self.driver.history()
+        rows = await self.driver.ledger()
         balance = await self.driver.balance()
         self.transcript.chapter("The ledger")
         self.transcript.ledger(rows)

@@ -7,7 +7,7 @@ import base64
 import random
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
@@ -132,6 +132,10 @@ class Link:
         """Connect again, at once."""
         self._delay = self.settings.backoff_first_s
         self._allowed.set()
+
+    def redirect(self, url: str) -> None:
+        """The next connection goes to another prefix."""
+        self.settings = replace(self.settings, url=url)
 
     def require_boot(self) -> None:
         """The next connection begins with a BootNotification whatever the faults say."""

@@ -1,0 +1,68 @@
+"""``./dev demo``: the whole system on free ports, one story through its public interfaces, every som accounted for."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import signal
+import sys
+from pathlib import Path
+
+from infra.local.configuration import LocalOptions
+from infra.local.demo.driver import Driver
+from infra.local.demo.story import Story
+from infra.local.demo.transcript import Transcript
+from infra.local.lambda_pool import FunctionInitError
+from infra.local.processes import LocalSystemError
+from infra.local.system import LocalSystem
+
+
+async def play(options: LocalOptions) -> int:
+    """Start the system, tell the story, stop the system. Returns the exit code: 0 only if every som adds up."""
+    say = Transcript()
+    say.chapter("Start the system")
+    async with LocalSystem(options, progress=say.line) as system:
+        demo = system.demo
+        if demo is None:
+            raise LocalSystemError("the database holds other data: unset DATABASE_URL, or name an empty database")
+        say.line(f"ready: {system.base_url}, chargers {', '.join(demo.stations)}")
+        say.line(f"the simulated cars charge {options.time_scale:g} times faster than real ones")
+        async with Driver(system.base_url, demo.token) as driver:
+            say.line(f"signed in as {(await driver.profile())['phone']}")
+            wrong = await Story(driver, (demo.stations[0], demo.stations[1]), say).tell()
+        if not wrong:
+            say.line("every som adds up: balance = sum of the ledger = top-ups - energy x price")
+        for sentence in wrong:
+            say.line(f"WRONG: {sentence}")
+        say.chapter("Stop the system")
+    return 1 if wrong else 0
+
+
+async def play_until_signal(options: LocalOptions) -> int:
+    """`play`, ended cleanly by Ctrl-C."""
+    story = asyncio.create_task(play(options))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, story.cancel)
+    try:
+        return await story
+    except asyncio.CancelledError:
+        return 130
+
+
+def main() -> int:
+    """Entry of ``python -m infra.local.demo``."""
+    parser = argparse.ArgumentParser(prog="./dev demo", description=__doc__)
+    parser.add_argument("--data", type=Path, metavar="DIR", help="keep logs and state there (default: temporary)")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s", stream=sys.stderr)
+    data = arguments.data.expanduser().resolve() if arguments.data else None
+    try:
+        return asyncio.run(play_until_signal(LocalOptions(data=data)))
+    except (LocalSystemError, FunctionInitError, TimeoutError, RuntimeError) as error:
+        print(f"demo: {error}", file=sys.stderr, flush=True)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
