@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from evpower.db import PooledDatabase
+from evpower.db import Conn, PooledDatabase
 from evpower.errors import StationNotFound
 from evpower.stations import credentials, service
 from evpower.stations.models import AdminStatus, BootInfo, ConnectorStatus, RegistrationStatus, StationRef, StatusReport
@@ -125,6 +125,17 @@ async def test_two_starts_on_one_connector_come_one_after_the_other(db: PooledDa
     assert sorted(await asyncio.gather(*(start(f"session-{n}") for n in range(6)))) == [False] * 5 + [True]
 
 
+async def test_a_connector_that_a_charger_uses_and_nobody_configured(db: PooledDatabase) -> None:
+    async with db.transaction() as conn:
+        await add_station(conn, connectors=1)
+        made = await service.ensure_connector(conn, "st-1", 3)
+        assert made is not None
+        assert (made.connector_number, made.startable) == (3, True)
+        assert await service.ensure_connector(conn, "st-1", 3) == made
+        assert [await service.ensure_connector(conn, "st-1", number) for number in (0, 101)] == [None, None]
+        assert [connector.connector_number for connector in await service.connectors(conn, "st-1")] == [1, 3]
+
+
 # --- Connection -----------------------------------------------------------------------------------------------------
 
 
@@ -135,6 +146,7 @@ async def test_the_newest_socket_owns_the_station(db: PooledDatabase) -> None:
         new = await service.claim_connection(conn, "st-1", "instance-b", NOW + SECOND, protocol="ocpp1.6")
         assert new > old
         assert not await service.release_connection(conn, "st-1", old)
+        assert [await service.owns_connection(conn, "st-1", epoch) for epoch in (old, new)] == [False, True]
         station = await service.resolve(conn, "st-1")
         assert station is not None
         assert (station.connection_epoch, station.connected_instance, station.is_available) == (new, "instance-b", True)
@@ -351,6 +363,31 @@ async def test_reports_overtaken_on_one_socket_are_ordered_by_the_chargers_clock
         assert (await service.record_status(conn, "st-1", next_socket, NOW + SECOND)).applied
         lost_socket = StatusReport(1, "Charging", 7, charger_at=NOW + MINUTE)
         assert not (await service.record_status(conn, "st-1", lost_socket, NOW + MINUTE)).applied
+
+
+async def test_configuration_is_kept_as_last_read(db: PooledDatabase) -> None:
+    async def stored(conn: Conn) -> list[tuple[object, ...]]:
+        cursor = await conn.execute("SELECT key, value, is_readonly, is_unknown FROM ocpp_configuration ORDER BY key")
+        return [tuple(row.values()) async for row in cursor]
+
+    first = [
+        {"key": "HeartbeatInterval", "value": "300", "readonly": False},
+        {"key": "Vendor", "value": "a\0b", "readonly": True},
+        {"key": "Vendor", "value": None, "readonly": True},
+    ]
+    async with db.transaction() as conn:
+        await add_station(conn)
+        await service.store_configuration(conn, "st-1", first, ["WebSocketPingInterval", "Vendor"], NOW)
+        assert await stored(conn) == [
+            ("HeartbeatInterval", "300", False, False),
+            ("Vendor", None, True, False),
+            ("WebSocketPingInterval", None, False, True),
+        ]
+        second = [{"key": "HeartbeatInterval", "value": "60", "readonly": False}]
+        await service.store_configuration(conn, "st-1", second, [], NOW)
+        assert await stored(conn) == [("HeartbeatInterval", "60", False, False)]
+        await service.store_configuration(conn, "st-1", [], [], NOW)
+        assert await stored(conn) == []
 
 
 # --- Offline --------------------------------------------------------------------------------------------------------
