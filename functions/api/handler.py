@@ -19,7 +19,8 @@ configure_logging("api", _settings.log_level)
 _log = get_logger(__name__)
 
 # One event loop per process: Mangum takes the thread's loop for every invocation, and so the connection stays usable.
-_application: Any = create_app(build_deps(_settings))
+deps = build_deps(_settings)
+_application: Any = create_app(deps)
 _adapter = Mangum(_application, lifespan="off")
 
 

@@ -5,8 +5,6 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
-import pytest
-
 from tests.integration.functions.api.conftest import CLIENT, OTHER, SERIAL, STATION, Api
 
 START, STOP = "/api/v1/charging/start", "/api/v1/charging/stop"
@@ -40,48 +38,47 @@ async def test_start_reserves_and_hands_over_the_command(api: Api) -> None:
     assert command.payload["connectorId"] == 1
 
 
-@pytest.mark.parametrize(
-    ("limits", "limit_type", "limit_value", "reserved"),
-    [
-        ({}, "none", 0, 200),
-        ({"energy_kwh": 10}, "energy", 10, 135),
-        ({"energy_kwh": 10, "amount_som": 100}, "energy", 10, 100),
-        ({"amount_som": 99.99}, "amount", 99.99, 99.99),
-    ],
-)
-async def test_limits(api: Api, limits: dict[str, Any], limit_type: str, limit_value: float, reserved: float) -> None:
-    answer = await api.start(**limits)
-    assert (answer["limit_type"], answer["limit_value"], answer["reserved_amount"]) == (
-        limit_type,
-        limit_value,
-        reserved,
-    )
-    assert answer["energy_kwh"] == limits.get("energy_kwh")
+LIMITS: list[tuple[dict[str, Any], str, float, float]] = [
+    ({}, "none", 0, 200),
+    ({"energy_kwh": 10}, "energy", 10, 135),
+    ({"energy_kwh": 10, "amount_som": 100}, "energy", 10, 100),
+    ({"amount_som": 99.99}, "amount", 99.99, 99.99),
+]
 
 
-@pytest.mark.parametrize(
-    ("changes", "field"),
-    [
-        ({"station_id": None}, "station_id"),
-        ({"station_id": ""}, "station_id"),
-        ({"station_id": 7}, "station_id"),
-        ({"station_id": "x" * 129}, "station_id"),
-        ({"connector_id": 0}, "connector_id"),
-        ({"connector_id": 101}, "connector_id"),
-        ({"connector_id": "1"}, "connector_id"),
-        ({"connector_id": 1.5}, "connector_id"),
-        ({"connector_id": True}, "connector_id"),
-        ({"energy_kwh": 0}, "energy_kwh"),
-        ({"energy_kwh": 201}, "energy_kwh"),
-        ({"energy_kwh": "10"}, "energy_kwh"),
-        ({"amount_som": -1}, "amount_som"),
-        ({"amount_som": 100_001}, "amount_som"),
-        ({"amount_som": 10.001}, "amount_som"),
-    ],
-)
-async def test_bad_start_parameters_name_the_field(api: Api, changes: dict[str, Any], field: str) -> None:
-    answer = await api.fails("POST", START, {**BODY, **changes}, status=422, code="validation_error")
-    assert answer["field"] == field
+async def test_limits(api: Api) -> None:
+    for limits, limit_type, limit_value, reserved in LIMITS:
+        answer = await api.start(**limits)
+        shown = (answer["limit_type"], answer["limit_value"], answer["reserved_amount"])
+        assert shown == (limit_type, limit_value, reserved)
+        assert answer["energy_kwh"] == limits.get("energy_kwh")
+        await api.ok("POST", STOP, {"session_id": answer["session_id"]})
+    assert await api.balance() == 1000
+
+
+BAD_STARTS: list[tuple[dict[str, Any], str]] = [
+    ({"station_id": None}, "station_id"),
+    ({"station_id": ""}, "station_id"),
+    ({"station_id": 7}, "station_id"),
+    ({"station_id": "x" * 129}, "station_id"),
+    ({"connector_id": 0}, "connector_id"),
+    ({"connector_id": 101}, "connector_id"),
+    ({"connector_id": "1"}, "connector_id"),
+    ({"connector_id": 1.5}, "connector_id"),
+    ({"connector_id": True}, "connector_id"),
+    ({"energy_kwh": 0}, "energy_kwh"),
+    ({"energy_kwh": 201}, "energy_kwh"),
+    ({"energy_kwh": "10"}, "energy_kwh"),
+    ({"amount_som": -1}, "amount_som"),
+    ({"amount_som": 100_001}, "amount_som"),
+    ({"amount_som": 10.001}, "amount_som"),
+]
+
+
+async def test_bad_start_parameters_name_the_field(api: Api) -> None:
+    for changes, field in BAD_STARTS:
+        answer = await api.fails("POST", START, {**BODY, **changes}, status=422, code="validation_error")
+        assert answer["field"] == field, changes
     assert await api.balance() == 1000
 
 
@@ -212,14 +209,14 @@ async def test_status_while_charging_and_after(api: Api) -> None:
     assert await api.balance() == Decimal("932.50")
 
 
-@pytest.mark.parametrize("path", ["/api/v1/charging/status/{}", "/api/v1/charging/{}"])
-async def test_status_is_for_the_owner(api: Api, path: str) -> None:
+async def test_status_is_for_the_owner(api: Api) -> None:
     session_id = (await api.start())["session_id"]
-    await api.fails("GET", path.format(session_id), client=OTHER, status=403, code="forbidden")
-    await api.fails("GET", path.format(session_id), client=None, status=401, code="unauthorized")
-    await api.fails("GET", path.format("no-such-session"), status=404, code="session_not_found")
-    await api.fails("GET", path.format("x" * 200), status=422, code="validation_error")
-    await api.fails("GET", path.format("a%00b"), status=422, code="validation_error")
+    for path in ("/api/v1/charging/status/{}", "/api/v1/charging/{}"):
+        await api.fails("GET", path.format(session_id), client=OTHER, status=403, code="forbidden")
+        await api.fails("GET", path.format(session_id), client=None, status=401, code="unauthorized")
+        await api.fails("GET", path.format("no-such-session"), status=404, code="session_not_found")
+        await api.fails("GET", path.format("x" * 200), status=422, code="validation_error")
+        await api.fails("GET", path.format("a%00b"), status=422, code="validation_error")
 
 
 # --- Stop ---------------------------------------------------------------------------------------------------------

@@ -3,8 +3,6 @@
 from datetime import timedelta
 from typing import Any
 
-import pytest
-
 from tests.integration.functions.api.conftest import OTHER, Api
 
 REQUIRED = {
@@ -108,20 +106,17 @@ async def test_an_expired_invoice_is_shown_as_expired(api: Api) -> None:
     assert (answer["qr_expired"], answer["invoice_expired"]) == (True, True)
 
 
-@pytest.mark.parametrize(
-    ("method", "path"),
-    [
+async def test_only_the_owner_may_touch_a_payment(api: Api) -> None:
+    made = await topup(api)
+    for method, path in (
         ("GET", "/api/v1/payment/status/{}"),
         ("GET", "/api/v1/payment/status?invoice_id={}"),
         ("POST", "/api/v1/payment/status-check/{}"),
         ("POST", "/api/v1/payment/cancel/{}"),
-    ],
-)
-async def test_only_the_owner_may_touch_a_payment(api: Api, method: str, path: str) -> None:
-    made = await topup(api)
-    await api.fails(method, path.format(made["invoice_id"]), client=OTHER, status=403, code="forbidden")
-    await api.fails(method, path.format(made["invoice_id"]), client=None, status=401, code="unauthorized")
-    await api.fails(method, path.format("unknown"), status=404, code="payment_not_found")
+    ):
+        await api.fails(method, path.format(made["invoice_id"]), client=OTHER, status=403, code="forbidden")
+        await api.fails(method, path.format(made["invoice_id"]), client=None, status=401, code="unauthorized")
+        await api.fails(method, path.format("unknown"), status=404, code="payment_not_found")
     assert await api.one("SELECT status FROM balance_topups") == "processing"
 
 
@@ -150,16 +145,14 @@ async def test_the_provider_is_silent_at_a_check(api: Api) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("path", "code"),
-    [
+async def test_card_and_token_routes_are_not_available(api: Api) -> None:
+    for name, code in (
         ("h2h-create", "h2h_not_available"),
         ("h2h-payment", "h2h_not_available"),
         ("token", "token_not_available"),
         ("create-token", "token_not_available"),
         ("token-payment", "token_not_available"),
-    ],
-)
-async def test_card_and_token_routes_are_not_available(api: Api, path: str, code: str) -> None:
-    await api.fails("POST", f"/api/v1/payment/{path}", {"days": 14}, status=503, code=code)
-    await api.fails("POST", f"/api/v1/payment/{path}", {"days": 14}, client=None, status=401, code="unauthorized")
+    ):
+        path = f"/api/v1/payment/{name}"
+        await api.fails("POST", path, {"days": 14}, status=503, code=code)
+        await api.fails("POST", path, {"days": 14}, client=None, status=401, code="unauthorized")
