@@ -5,28 +5,17 @@ locations stream is told after each commit.
 """
 
 from datetime import datetime
-from typing import Protocol
 
-from evpower.db import Conn, Database
-from evpower.realtime.service import Publisher
+from evpower.db import Conn
 from evpower.stations import service
 from evpower.stations.models import StationRef
+from functions.sweeps.deps import SweepDeps
 
 BATCH = 200
 MAX_BATCHES = 50  # a run must end before its function times out; the next one goes on
 
 
-class Deps(Protocol):
-    """What this sweep needs of the function."""
-
-    @property
-    def database(self) -> Database: ...
-
-    @property
-    def publisher(self) -> Publisher: ...
-
-
-async def run(deps: Deps, now: datetime) -> dict[str, int]:
+async def run(deps: SweepDeps, now: datetime) -> dict[str, int]:
     """Mark silent stations; the counters for the metrics."""
 
     async def batch(conn: Conn) -> list[StationRef]:

@@ -1,7 +1,7 @@
 """The sweep that finds silent stations."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -11,6 +11,7 @@ from evpower.db import PooledDatabase
 from evpower.realtime.service import Publisher
 from evpower.stations.models import StationRef
 from functions.sweeps import station_status
+from functions.sweeps.deps import SweepDeps, build_deps
 from tests.integration.evpower.stations.rows import NOW, add_station, one
 
 
@@ -29,38 +30,37 @@ class Recorder(Publisher):
         self.calls.append((names, row["n"]))
 
 
-@dataclass(frozen=True)
-class Deps:
-    database: PooledDatabase
-    publisher: Recorder
+def recorded(deps: SweepDeps) -> list[tuple[list[str], int]]:
+    assert isinstance(deps.publisher, Recorder)
+    return deps.publisher.calls
 
 
 @pytest.fixture
-def deps(db: PooledDatabase) -> Deps:
-    return Deps(db, Recorder(db))
+def deps(db: PooledDatabase, make_settings: Callable[..., Settings]) -> SweepDeps:
+    return replace(build_deps(make_settings(), database=db), publisher=Recorder(db))
 
 
-async def test_silent_stations_are_marked_and_published_after_the_commit(deps: Deps) -> None:
+async def test_silent_stations_are_marked_and_published_after_the_commit(deps: SweepDeps) -> None:
     silent = NOW - timedelta(seconds=600)
     async with deps.database.transaction() as conn:
         await add_station(conn, "a", is_available=True, last_heartbeat_at=silent)
         await add_station(conn, "b", is_available=True, last_heartbeat_at=NOW)
     assert await station_status.run(deps, NOW) == {"stations_offline": 1}
-    assert deps.publisher.calls == [(["a"], 1)]
+    assert recorded(deps) == [(["a"], 1)]
     assert await station_status.run(deps, NOW) == {"stations_offline": 0}
 
 
-async def test_many_stations_are_marked_in_batches(deps: Deps, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_many_stations_are_marked_in_batches(deps: SweepDeps, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(station_status, "BATCH", 3)
     async with deps.database.transaction() as conn:
         for number in range(7):
             await add_station(conn, f"s{number}", connectors=0, is_available=True, last_heartbeat_at=None)
     assert await station_status.run(deps, NOW) == {"stations_offline": 7}
-    assert [len(names) for names, _ in deps.publisher.calls] == [3, 3, 1]
-    assert [committed for _, committed in deps.publisher.calls] == [3, 6, 7]
+    assert [len(names) for names, _ in recorded(deps)] == [3, 3, 1]
+    assert [committed for _, committed in recorded(deps)] == [3, 6, 7]
 
 
-async def test_a_run_is_bounded_and_the_next_one_goes_on(deps: Deps, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_run_is_bounded_and_the_next_one_goes_on(deps: SweepDeps, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(station_status, "BATCH", 2)
     monkeypatch.setattr(station_status, "MAX_BATCHES", 2)
     async with deps.database.transaction() as conn:
@@ -70,10 +70,10 @@ async def test_a_run_is_bounded_and_the_next_one_goes_on(deps: Deps, monkeypatch
     assert await station_status.run(deps, NOW) == {"stations_offline": 1}
 
 
-async def test_the_threshold_is_the_setting(deps: Deps, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_threshold_is_the_setting(deps: SweepDeps, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STATION_OFFLINE_AFTER_S", "60")
     async with deps.database.transaction() as conn:
         await add_station(conn, "a", is_available=True, last_heartbeat_at=NOW - timedelta(seconds=59))
         await add_station(conn, "b", is_available=True, last_heartbeat_at=NOW - timedelta(seconds=60))
     assert await station_status.run(deps, NOW) == {"stations_offline": 1}
-    assert deps.publisher.calls[0][0] == ["b"]
+    assert recorded(deps)[0][0] == ["b"]
