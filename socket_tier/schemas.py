@@ -8,7 +8,8 @@ import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import resources
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import jsonschema_rs
@@ -61,10 +62,16 @@ _CODE_BY_KIND = {
 
 
 class SchemaSet:
-    """Validators of one OCPP version, from the schema files of the ``ocpp`` package."""
+    """Validators of one OCPP version (``v16``), from the schema files of the ``ocpp`` package.
 
-    def __init__(self, package: str, *, request_suffix: str = "", response_suffix: str = "Response") -> None:
-        self._files = resources.files(package)
+    The package itself is not imported: it brings modules that nothing here uses, 0.4 s of start and 15 MB.
+    """
+
+    def __init__(self, version: str, *, request_suffix: str = "", response_suffix: str = "Response") -> None:
+        found = find_spec("ocpp")
+        if found is None or not found.submodule_search_locations:
+            raise RuntimeError("the package ocpp is not installed: its schemas are needed")
+        self._files = Path(found.submodule_search_locations[0]) / version / "schemas"
         self._suffixes = (request_suffix, response_suffix)
         names = {item.name.removesuffix(".json") for item in self._files.iterdir() if item.name.endswith(".json")}
         self.actions = frozenset(name for name in names if name + response_suffix in names)

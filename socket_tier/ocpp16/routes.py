@@ -24,4 +24,4 @@ ROUTES = {
     "StatusNotification": Route(status_notification.handle, Durability.RETRY),
     "StopTransaction": Route(stop_transaction.handle, Durability.COMMIT, on_fault=stop_transaction.keep),
 }
-DIALECT = Dialect("ocpp1.6", SchemaSet("ocpp.v16.schemas"), ROUTES, COMMANDS)
+DIALECT = Dialect("ocpp1.6", SchemaSet("v16"), ROUTES, COMMANDS)

@@ -18,7 +18,7 @@ from socket_tier.dialect import CommandSpec, Dialect, Route
 from socket_tier.schemas import SchemaSet
 from socket_tier.services import Services
 
-SCHEMAS = SchemaSet("ocpp.v16.schemas")
+SCHEMAS = SchemaSet("v16")
 
 
 def admission(**changes: Any) -> Admission:

@@ -7,9 +7,9 @@ from typing import Any
 import orjson
 import psycopg
 import pytest
+
 from evpower.charging.service import ConnectionLost
 from evpower.stations.models import RegistrationStatus
-
 from socket_tier import connection as module
 from socket_tier.charger import Charger
 from socket_tier.connection import CallRefused, CallTimedOut, CommandNotSupported, ConnectionGone

@@ -6,7 +6,7 @@ import pytest
 
 from socket_tier.schemas import OutboundInvalid, SchemaSet
 
-SCHEMAS = SchemaSet("ocpp.v16.schemas")
+SCHEMAS = SchemaSet("v16")
 SAMPLE = {"value": "1"}
 
 

@@ -1,0 +1,25 @@
+"""``python -m tests.load.bench [name ...]``: benchmarks with their anchors in the same run; all without a name."""
+
+import importlib
+import sys
+
+# name -> module with `async def main() -> dict`
+BENCHES = {"ocpp": "tests.load.bench_ocpp", "start": "tests.load.bench_start"}
+
+
+def run(names: list[str]) -> int:
+    """Run the named benchmarks; 2 for an unknown name."""
+    unknown = [name for name in names if name not in BENCHES]
+    if unknown:
+        sys.stderr.write(f"unknown benchmark {unknown[0]}; there are: {', '.join(BENCHES)}\n")
+        return 2
+    import uvloop
+
+    for name in names or list(BENCHES):
+        module = importlib.import_module(BENCHES[name])
+        uvloop.run(module.main())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run(sys.argv[1:]))
