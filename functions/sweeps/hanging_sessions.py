@@ -32,17 +32,18 @@ async def run(deps: SweepDeps, now: datetime) -> dict[str, int]:
 
 
 async def _all(deps: SweepDeps, sweep: Sweep, now: datetime, deadline: float) -> tuple[int, int]:
-    """Batches until none is left, none of a batch succeeds, or time is up. Sessions treated, sessions failed."""
+    """Batches until none is left or time is up. Sessions treated, sessions failed."""
     seen: set[str] = set()
     done = 0
     while time.monotonic() < deadline:
-        found = await deps.database.run(lambda conn: sweep.find(conn, now, _BATCH))
+        # Use case: a session that fails stays at the front of the result; the others must come up behind it.
+        limit = _BATCH + len(seen) - done
+        found = await deps.database.run(lambda conn, limit=limit: sweep.find(conn, now, limit))  # type: ignore[misc]
         ids = [session_id for session_id in found if session_id not in seen]
         for session_id in ids:
             seen.add(session_id)
             done += await _one(deps, sweep, session_id, now)
-        # Use case: a session that fails stays in the result, at its front; without new ones there is no progress.
-        if len(found) < _BATCH or not ids:
+        if len(found) < limit or not ids:
             break
     return done, len(seen) - done
 
