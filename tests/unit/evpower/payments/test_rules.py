@@ -9,7 +9,14 @@ import pytest
 from evpower.config import Settings
 from evpower.errors import EvPowerError, InvalidAmount, MaximumAmountExceeded, MinimumAmountRequired
 from evpower.payments.models import InvoiceState, TopUp, TopUpStatus, WireStatus
-from evpower.payments.rules import late_checks_made, next_check, payment_view, topup_amount, wire_status
+from evpower.payments.rules import (
+    late_checks_made,
+    next_check,
+    payment_view,
+    topup_amount,
+    topup_description,
+    wire_status,
+)
 
 SETTINGS = Settings()
 CREATED = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -70,6 +77,14 @@ def test_allowed_amounts(amount: str) -> None:
 def test_refused_amounts(amount: str, error: type[EvPowerError]) -> None:
     with pytest.raises(error):
         topup_amount(Decimal(amount), SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("text", "stored"),
+    [(None, None), ("", None), (" \n", None), ("Зарядка\x00 🔌\n", "Зарядка 🔌"), ("x" * 500, "x" * 200)],
+)
+def test_descriptions(text: str | None, stored: str | None) -> None:
+    assert topup_description(text) == stored
 
 
 def ask(topup: TopUp, after: timedelta, *, answered: bool = True, refused: bool = False) -> timedelta | None:

@@ -57,7 +57,7 @@ async def create_topup(deps: PaymentDeps, wish: NewTopUp, claims: Claims | None 
     request = InvoiceRequest(
         order_id=intent.topup.order_id,
         amount=intent.topup.requested_amount,
-        description=wish.description or f"EvPower {intent.topup.order_id}",
+        description=intent.topup.description or f"EvPower {intent.topup.order_id}",
         expires_at=intent.topup.invoice_expires_at,
     )
     outcome = await deps.provider.create_invoice(request)

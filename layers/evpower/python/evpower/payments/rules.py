@@ -13,6 +13,7 @@ LATE_CHECKS = (timedelta(hours=1), timedelta(hours=24))
 # Use case: the provider is down for hours. Overdue questions repeat at this pace until one is answered.
 _RETRY_LATE = timedelta(minutes=5)
 _RETRY_OLD = timedelta(hours=1)
+_DESCRIPTION_CHARS = 200
 
 _STATUS_TEXTS = {
     "ru": ("Ожидает оплаты", "Оплачено", "Отменено", "Возвращено", "Возвращено частично"),
@@ -37,6 +38,12 @@ def topup_amount(amount: Decimal, settings: Settings) -> Decimal:
     if amount < settings.topup_min_som:
         raise MinimumAmountRequired(minimum_amount=number(settings.topup_min_som))
     return som(amount)
+
+
+def topup_description(text: str | None) -> str | None:
+    """The client's text as it is stored and shown by the provider: without control characters, bounded."""
+    cleaned = "".join(character for character in text or "" if character.isprintable()).strip()
+    return cleaned[:_DESCRIPTION_CHARS] or None
 
 
 def next_check(

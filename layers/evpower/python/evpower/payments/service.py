@@ -32,7 +32,7 @@ from evpower.payments.provider import (
     Refused,
     Unreachable,
 )
-from evpower.payments.rules import late_checks_made, next_check, topup_amount
+from evpower.payments.rules import late_checks_made, next_check, topup_amount, topup_description
 
 _log = get_logger(__name__)
 _CALLBACK_LEASE = timedelta(seconds=30)
@@ -72,7 +72,7 @@ async def begin_topup(conn: Conn, wish: NewTopUp, provider: str, settings: Setti
             "merchant_id": settings.odengi_merchant_id or None,
             "provider": provider,
             "amount": amount,
-            "description": wish.description,
+            "description": topup_description(wish.description),
             "expires_at": now + timedelta(seconds=settings.invoice_lifetime_s),
             "next_check_at": now + timedelta(seconds=settings.payment_check_interval_s),
             "correlation_id": correlation_id.get(),
