@@ -16,6 +16,7 @@ from functions.api.envelope import body_of
 
 _settings = get_settings()
 configure_logging("api", _settings.log_level)
+get_logger("mangum.http").setLevel("WARNING")  # the application writes its own, better line about each request
 _log = get_logger(__name__)
 
 # One event loop per process: Mangum takes the thread's loop for every invocation, and so the connection stays usable.

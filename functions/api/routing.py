@@ -9,10 +9,10 @@ from fastapi.routing import APIRoute
 from pydantic import Field
 
 from evpower.accounts import service as accounts
-from evpower.accounts.models import Client
+from evpower.accounts.models import Client, ClientStatus
 from evpower.auth.models import Principal
 from evpower.db import Claims, Conn, system_claims
-from evpower.errors import Forbidden, Unauthorized
+from evpower.errors import ClientDeleted, Forbidden, Unauthorized
 from functions.api import strict_json
 from functions.api.context import RequestContext, context_of
 from functions.api.deps import Deps
@@ -80,6 +80,21 @@ class Caller:
     async def run(self, work: Callable[[Conn], Awaitable[T]]) -> T:
         """One transaction with the client's claims. The account's state is the work's own concern."""
         return await self._deps.database.run(work, claims=self.claims)
+
+    async def run_known(self, work: Callable[[Conn], Awaitable[T]]) -> T:
+        """One transaction for a client whose account exists; a blocked one may still end what it began.
+
+        Use case: an account is blocked while its car charges. The driver must be able to see and stop the session,
+        and to see what became of a payment.
+        """
+
+        async def checked(conn: Conn) -> T:
+            client = await accounts.get_client(conn, self.client_id)
+            if client.status in (ClientStatus.PENDING_DELETION, ClientStatus.DELETED):
+                raise ClientDeleted
+            return await work(conn)
+
+        return await self.run(checked)
 
     async def run_active(self, work: Callable[[Conn, Client], Awaitable[T]]) -> T:
         """One transaction that first refuses unknown, blocked and deleted clients."""

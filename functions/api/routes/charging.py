@@ -123,7 +123,7 @@ async def stop(body: StopBody, caller: CallerParam, deps: DepsParam, context: Co
         return _Standing(asked.session, asked.balance, station, command)
 
     try:
-        standing = await caller.run(ask)
+        standing = await caller.run_known(ask)
     except SessionNotFound:
         await _refuse_foreign(deps, caller, body.session_id)
         raise
@@ -207,7 +207,7 @@ async def _status(session_id: str, caller: Caller, deps: Deps) -> SessionStatusA
         return _Standing(session, ZERO, await stations.resolve(conn, session.station_id))
 
     try:
-        standing = await caller.run(look)
+        standing = await caller.run_known(look)
     except SessionNotFound:
         await _refuse_foreign(deps, caller, session_id)
         raise

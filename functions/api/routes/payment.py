@@ -4,6 +4,7 @@ from typing import Annotated, NoReturn
 
 from fastapi import Query
 
+from evpower.db import Conn
 from evpower.errors import (
     H2HNotAvailable,
     H2HNotSupported,
@@ -14,6 +15,7 @@ from evpower.errors import (
     ValidationFailed,
 )
 from evpower.payments import flows
+from evpower.payments import service as payments
 from evpower.payments.models import TopUp, TopUpStatus
 from evpower.payments.rules import payment_view
 from functions.api.deps import Deps
@@ -52,11 +54,14 @@ async def find(caller: Caller, deps: Deps, invoice_id: str | None, order_id: str
         PaymentNotFound: unknown.
         Forbidden: another client's (row security hides it, so the question is asked once more without it).
     """
-    wanted = {"invoice_id": invoice_id or "", "order_id": order_id or ""}
+
+    async def look(conn: Conn) -> TopUp:
+        return await payments.get_payment(conn, caller.client_id, invoice_id=invoice_id or "", order_id=order_id or "")
+
     try:
-        return await flows.get_payment(deps.payments, caller.client_id, claims=caller.claims, **wanted)
+        return await caller.run_known(look)
     except PaymentNotFound:
-        return await flows.get_payment(deps.payments, caller.client_id, claims=caller.wide_claims, **wanted)
+        return await deps.database.run(look, claims=caller.wide_claims)
 
 
 @routes.get("/status", response_model=PaymentStatusAnswer)

@@ -121,6 +121,16 @@ async def test_closed_accounts_are_refused(api: Api) -> None:
             ("POST", "/api/v1/charging/start", {"station_id": "st-1", "connector_id": 1}),
         ):
             await api.fails(method, path, body, client="closed", status=403, code=code)
+        known = 404 if code == "client_blocked" else 403
+        for method, path, body, missing in (
+            ("GET", "/api/v1/payment/status/none", None, "payment_not_found"),
+            ("POST", "/api/v1/payment/cancel/none", None, "payment_not_found"),
+            ("GET", "/api/v1/charging/status/none", None, "session_not_found"),
+            ("POST", "/api/v1/charging/stop", {"session_id": "none"}, "session_not_found"),
+        ):
+            # A blocked client may end what it began; a deleted one has nothing left.
+            expected = missing if known == 404 else "client_deleted"
+            await api.fails(method, path, body, client="closed", status=known, code=expected)
 
 
 async def test_history_pages(api: Api) -> None:

@@ -82,6 +82,11 @@ def _public_pem() -> bytes:
     )
 
 
+def _raw(payload: dict[str, Any]) -> str:
+    """A well-signed token with claims that the library would not write."""
+    return jwt.api_jws.encode(json.dumps(payload).encode(), SECRET, "HS256")
+
+
 def _hs256_with_public_key() -> str:
     """The classic confusion: the public key as an HMAC secret (signed by hand, libraries refuse to)."""
     import hashlib
@@ -102,6 +107,8 @@ BAD = {
     "no subject": lambda: jwt.encode(claims(sub=None), SECRET, "HS256"),
     "empty subject": lambda: jwt.encode(claims(sub=" "), SECRET, "HS256"),
     "subject with NUL": lambda: jwt.encode(claims(sub="a\x00b"), SECRET, "HS256"),
+    "subject with half a surrogate pair": lambda: jwt.encode(claims(sub="a\ud800b"), SECRET, "HS256"),
+    "subject that is a number": lambda: _raw({**claims(), "sub": 7}),
     "other audience": lambda: jwt.encode(claims(aud="anon"), SECRET, "HS256"),
     "no audience": lambda: jwt.encode(claims(aud=None), SECRET, "HS256"),
     "other issuer": lambda: jwt.encode(claims(iss="https://elsewhere.example/auth/v1"), SECRET, "HS256"),

@@ -68,7 +68,9 @@ class SupabaseVerifier:
 def subject_of(claims: Mapping[str, Any]) -> str:
     """The ``sub`` claim; a token without one names nobody (and must not become the text "None")."""
     subject = claims.get("sub")
-    if not isinstance(subject, str) or not subject.strip() or len(subject) > MAX_SUBJECT_CHARS or "\x00" in subject:
+    if not isinstance(subject, str) or not subject.strip() or len(subject) > MAX_SUBJECT_CHARS:
+        raise TokenRefused("no usable sub")
+    if not subject.isprintable():  # neither NUL nor half a surrogate pair can be stored
         raise TokenRefused("no usable sub")
     return subject
 
