@@ -16,7 +16,7 @@ from evpower.audit import service as audit
 from evpower.audit.models import AuditEntry
 from evpower.clock import SystemClock
 from evpower.config import get_settings
-from evpower.db import SingleConnectionDatabase
+from evpower.db import Conn, SingleConnectionDatabase
 from evpower.errors import (
     EvPowerError,
     InvalidRequest,
@@ -63,8 +63,9 @@ async def receive(deps: PaymentDeps, event: Mapping[str, Any]) -> dict[str, Any]
     try:
         if event.get("httpMethod") != "POST":
             raise MethodNotAllowed
-        callback = await _verified(deps, RawCallback(_body(event), headers), _address(event))
-        await _accept(deps, callback)
+        address = _address(event)
+        callback = await _verified(deps, RawCallback(_body(event), headers), address)
+        await _accept(deps, callback, address)
     except EvPowerError as error:
         return _failure(error, headers.get("accept-language", ""))
     metrics.emit({"WebhooksAccepted": 1}, Provider=deps.provider.name)
@@ -101,37 +102,45 @@ async def _verified(deps: PaymentDeps, raw: RawCallback, address: str | None) ->
     except CallbackRejected as rejection:
         metrics.emit({"WebhooksRejected": 1}, Provider=deps.provider.name)
         _log.warning("callback rejected", extra={"reason": str(rejection), "client_ip": address})
-        await _audit(deps, Unauthorized(), address)
+        await _audit_refusal(deps, Unauthorized(), address)
         raise Unauthorized from rejection
     except CallbackMalformed as fault:
         metrics.emit({"WebhooksMalformed": 1}, Provider=deps.provider.name)
         raise InvalidRequest(f"The callback cannot be read: {fault}") from fault
 
 
-async def _audit(deps: PaymentDeps, error: EvPowerError, address: str | None) -> None:
-    entry = AuditEntry(
+def _audit_entry(address: str | None, status: int, **members: Any) -> AuditEntry:
+    return AuditEntry(
         operation="payment_webhook",
         method="POST",
         path="/api/v1/payment/webhook",
         client_ip=address,
-        status=error.http_status,
-        error_code=error.code,
+        status=status,
         correlation_id=correlation_id.get(),
+        **members,
     )
+
+
+async def _audit_refusal(deps: PaymentDeps, error: EvPowerError, address: str | None) -> None:
+    entry = _audit_entry(address, error.http_status, error_code=error.code)
     try:
         await deps.db.run(lambda conn: audit.record(conn, entry))
     except Exception:
-        # The refusal stands without its audit row; its log line is written.
+        # The refusal stands without its audit row.
         _log.exception("audit row was not written")
 
 
-async def _accept(deps: PaymentDeps, callback: Callback) -> None:
+async def _accept(deps: PaymentDeps, callback: Callback, address: str | None) -> None:
     """Make the fact durable, then queue the question. A queue that is away costs time, never the fact."""
     now = deps.clock.now()
+    entry = _audit_entry(address, 200, amount=callback.amount, details={"order_id": callback.order_id})
+
+    async def store(conn: Conn) -> tuple[int, bool]:
+        await audit.record(conn, entry)
+        return await service.store_callback(conn, deps.provider.name, callback, now)
+
     try:
-        inbox_id, is_open = await deps.db.run(
-            lambda conn: service.store_callback(conn, deps.provider.name, callback, now)
-        )
+        inbox_id, is_open = await deps.db.run(store)
     except Exception as error:
         _log.exception("callback was not stored", extra={"order_id": callback.order_id})
         metrics.emit({"WebhooksNotStored": 1}, Provider=deps.provider.name)

@@ -101,6 +101,8 @@ def test_callback_becomes_a_row_and_a_message(
         assert json.loads(answer["body"]) == {"success": True, "status": "received", "correlation_id": "phone-1"}
     [row] = query(database_url, "SELECT id, order_id, trans_id, status_pay, signature_scheme, state FROM payment_inbox")
     assert row[1:] == ("evp-unknown", "998877", "3", "hash", "received")
+    audit = query(database_url, "SELECT status, amount_masked, correlation_id, details->>'order_id' FROM audit_logs")
+    assert audit == [(200, "5**", "phone-1", "evp-unknown")] * 3
     messages = received(sqs)
     assert {message["body"] for message in messages} == {json.dumps({"inbox_id": row[0], "correlation_id": "phone-1"})}
 
