@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 log = get_logger(__name__)
 
 RECEIVERS = 2  # one unreachable owner must not hold up every other station
-LONG_POLL_S = 5  # short enough to end a poll within the shutdown time; a lost poll would hide its messages
+LONG_POLL_S = 2  # a shutdown waits for the poll under way, whose messages would else be hidden for a while
 VISIBILITY_S = 10
 _PAUSE_AFTER_FAILURE_S = 1.0
 _HAND_OFF_TRIES = 2
