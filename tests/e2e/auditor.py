@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 import psycopg
@@ -77,6 +79,23 @@ async def money_findings(conn: Conn) -> list[str]:
 async def open_findings(conn: Conn) -> list[str]:
     """What is still open: must be empty once everything has come to rest."""
     return await _findings(conn, SETTLED)
+
+
+async def uncredited_payments(conn: Conn, invoices: Iterable[dict[str, Any]]) -> list[str]:
+    """Payments in the provider's books (its list of invoices, tyiyn) that the ledger does not know once each."""
+    query = """
+        SELECT t.source_key, t.amount, b.order_id FROM payment_transactions_odengi t
+          JOIN balance_topups b ON b.id = t.balance_topup_id WHERE t.transaction_type = 'balance_topup'"""
+    credited = Counter((row["order_id"], row["amount"]) for row in await (await conn.execute(query)).fetchall())
+    paid = Counter(
+        (invoice["order_id"], Decimal(payment["amount"]) / 100)
+        for invoice in invoices
+        for payment in invoice["payments"]
+        if payment["status"] == "approved"
+    )
+    return [f"paid, but not credited: {key}" for key in paid - credited] + [
+        f"credited, but not paid: {key}" for key in credited - paid
+    ]
 
 
 async def lost_messages(conn: Conn, points: Iterable[ChargePoint]) -> list[str]:

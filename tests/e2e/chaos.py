@@ -5,21 +5,26 @@ Bounded in ``test_kill_nine.py``; at any scale by ``python -m tests.e2e.chaos --
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import random
+import sys
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Protocol, TypeVar
 
 import httpx
 
+from infra.local.configuration import LocalOptions
 from infra.local.demo.driver import ApiError, Driver
 from infra.local.simulator import ChargePoint
-from tests.e2e.auditor import lost_messages, money_findings, open_findings
-from tests.e2e.world import World, serial_of
+from infra.local.system import LocalSystem
+from tests.e2e.auditor import lost_messages, money_findings, open_findings, uncredited_payments
+from tests.e2e.world import World, place_of, serial_of
 
 T = TypeVar("T")
 
@@ -218,23 +223,79 @@ class Chaos:
     async def _rest(self) -> list[str]:
         """Wait until nothing is open, then ask what is lost and what differs."""
         deadline = time.monotonic() + self.plan.rest_s
+        findings: list[str] = []
         for point in self.points:
             left = max(deadline - time.monotonic(), 1)
             try:
                 await point.wait_for(lambda p=point: p.link.is_online and not p.link.outbox.transactions, left)  # type: ignore[misc]
             except TimeoutError:
-                self.report.findings.append(f"{point.station_id} could not deliver {len(point.link.outbox)} messages")
-        findings = await self._open()
-        while findings and time.monotonic() < deadline:
+                findings.append(f"{point.station_id} could not deliver {len(point.link.outbox)} messages")
+        while (still_open := await self._open()) and time.monotonic() < deadline:
             await asyncio.sleep(1)
-            findings = await self._open()
+        findings += still_open
         findings += await money_findings(self.world.conn)
         findings += await lost_messages(self.world.conn, self.points)
         findings += [f"{p.station_id} gave up {m.action}" for p in self.points for m in p.link.record.given_up]
         return findings
 
     async def _open(self) -> list[str]:
-        pending = "SELECT count(*) AS n FROM balance_topups WHERE status = 'processing' AND invoice_id IS NOT NULL"
-        waiting: dict[str, Any] = await self.world.one(pending)
-        unpaid = [f"{waiting['n']} paid top-ups are not credited"] if waiting["n"] else []
-        return unpaid + await open_findings(self.world.conn)
+        async with httpx.AsyncClient(base_url=self.world.place.provider_url, trust_env=False) as http:
+            invoices = (await http.get("/control/invoices")).json()
+        return await uncredited_payments(self.world.conn, invoices) + await open_findings(self.world.conn)
+
+
+class SystemVictims:
+    """`Victims` of a `LocalSystem`: whatever is killed is replaced by its supervisor."""
+
+    def __init__(self, system: LocalSystem) -> None:
+        self._system = system
+
+    async def kill_nine(self, name: str, choice: random.Random) -> bool:
+        """SIGKILL a random process of a function, or a random instance of the socket tier."""
+        processes = self._system.processes
+        if name == "socket_tier":
+            name = choice.choice([known for known in processes if known.startswith("socket-tier-")])
+        if not processes[name]:
+            return False
+        self._system.kill(name, index=choice.randrange(len(processes[name])))
+        return True
+
+    async def sweep(self, name: str) -> None:
+        """Run a sweep through its function; one that is killed in the middle simply runs again later."""
+        await self._system.run_sweep(name)
+
+
+def options() -> LocalOptions:
+    """The local system as chaos wants it."""
+    return LocalOptions(
+        demo_data=False, chargers=False, durable=False, socket_tiers=2, schedules=False, environment=SETTINGS
+    )
+
+
+async def run(plan: Plan, data: Path | None = None) -> Report:
+    """Start a system of its own, set it on fire, and report."""
+    async with LocalSystem(replace(options(), data=data)) as system:
+        world = await World.open(place_of(system))
+        try:
+            return await Chaos(world, SystemVictims(system), plan).run()
+        finally:
+            await world.close()
+
+
+def main() -> int:
+    """Entry of ``python -m tests.e2e.chaos``."""
+    parser = argparse.ArgumentParser(prog="./dev bench chaos", description=__doc__)
+    parser.add_argument("--seed", type=int, default=Plan.seed)
+    parser.add_argument("--sessions", type=int, default=1000)
+    parser.add_argument("--kills", type=int, default=250)
+    parser.add_argument("--lines", type=int, default=Plan.lines)
+    parser.add_argument("--data", type=Path, help="keep logs and database there")
+    arguments = parser.parse_args()
+    plan = Plan(arguments.seed, arguments.sessions, arguments.kills, arguments.lines)
+    report = asyncio.run(run(plan, arguments.data))
+    print("\n".join(report.lines()))
+    return 1 if report.findings else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -8,7 +8,7 @@ import pytest_asyncio
 
 from infra.local.configuration import LocalOptions
 from infra.local.system import LocalSystem
-from tests.e2e.world import Place, World
+from tests.e2e.world import World, place_of
 
 NO_RATE_LIMITS = {
     "RATE_LIMIT_DEFAULT_PER_MINUTE": "100000",
@@ -23,18 +23,6 @@ def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
     for item in items:
         if here in item.path.parents:
             item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
-
-
-def place_of(system: LocalSystem) -> Place:
-    """Where that system listens."""
-    environment = system.environment
-    return Place(
-        system.base_url,
-        system.database_url,
-        system.redis_url,
-        environment["SUPABASE_JWT_SECRET"],
-        f"{environment['SUPABASE_URL'].rstrip('/')}/auth/v1",
-    )
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

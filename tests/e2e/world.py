@@ -16,6 +16,7 @@ from psycopg.rows import dict_row
 
 from infra.local.demo.driver import Driver
 from infra.local.simulator import ChargePoint, Vehicle
+from infra.local.system import LocalSystem
 from tests.e2e.auditor import Conn, money_findings
 
 FAST_KW = 1800.0
@@ -32,11 +33,25 @@ class Place:
     redis_url: str
     jwt_secret: str
     jwt_issuer: str
+    provider_url: str
 
     @property
     def ocpp_url(self) -> str:
         """Prefix of the charger's endpoint."""
         return self.base_url.replace("http://", "ws://") + "/ocpp"
+
+
+def place_of(system: LocalSystem) -> Place:
+    """Where that system listens."""
+    environment = system.environment
+    return Place(
+        base_url=system.base_url,
+        database_url=system.database_url,
+        redis_url=system.redis_url,
+        jwt_secret=environment["SUPABASE_JWT_SECRET"],
+        jwt_issuer=f"{environment['SUPABASE_URL'].rstrip('/')}/auth/v1",
+        provider_url=system.standin_url,
+    )
 
 
 @dataclass(slots=True)
