@@ -395,3 +395,38 @@ async def test_cleanup_closes_what_nobody_answered_for(world: World) -> None:
     for message in world.queue.take():
         await checks.handle_message(world.deps, message)
     assert await world.balance() == 500
+
+
+async def test_second_payment_whose_callback_is_lost(world: World) -> None:
+    await world.client()
+    topup = (await world.topup(amount=100)).topup
+    world.standin.behaviour.callbacks = 0
+    world.standin.pay(topup.invoice_id or "")
+    await flows.check_payment(world.deps, "client-a", order_id=topup.order_id)
+    world.standin.pay(topup.invoice_id or "", force=True)
+    world.clock.advance(timedelta(minutes=10, seconds=1))
+    await checks.sweep_checks(world.deps)
+    assert await world.balance() == 200
+
+
+async def test_two_topups_of_one_client_at_once(world: World) -> None:
+    """Impatient taps: one stays payable, the others are cancelled at the provider, and everybody's money counts."""
+    await world.client()
+    made = await asyncio.gather(*(world.topup(amount=100) for _ in range(4)))
+    assert len({created.topup.order_id for created in made}) == 4
+    live = await world.one(
+        "SELECT count(*) AS n, min(order_id) AS order_id FROM balance_topups WHERE status = 'processing'"
+    )
+    assert live["n"] == 1
+    world.clock.advance(timedelta(seconds=15))
+    await checks.sweep_checks(world.deps)
+    canceled = {
+        order for order in (created.topup.order_id for created in made) if world.standin.invoice_of(order).canceled
+    }
+    assert canceled == {created.topup.order_id for created in made} - {live["order_id"]}
+    for created in made:
+        world.standin.pay(created.topup.invoice_id or "", force=True)
+    await world.standin.settle()
+    for message in world.queue.take():
+        await checks.handle_message(world.deps, message)
+    assert await world.balance() == 400
