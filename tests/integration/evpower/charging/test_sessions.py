@@ -1,20 +1,23 @@
 """The life of a session and its money, step by step, on a real database."""
 
 import asyncio
+from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
 
 import pytest
 
 from evpower.charging import service
-from evpower.charging.models import SessionState, StartTransaction
-from evpower.db import Conn
+from evpower.charging.models import SessionState, StartRequest, StartTransaction
+from evpower.config import Settings
+from evpower.db import Conn, SingleConnectionDatabase
 from evpower.errors import (
     ConnectorNotFound,
     ConnectorOccupied,
     EvPowerError,
     Forbidden,
     InsufficientBalance,
+    InvalidRequest,
     SessionAlreadyActive,
     StationMaintenance,
     StationNotFound,
@@ -378,4 +381,50 @@ async def test_stop_transaction_and_stop_route_and_sweep_at_once_settle_once(dri
     )
     assert (await driver.session(session_id)).final_amount == Decimal("67.50")
     assert await balance_of(driver.db, CLIENT) == Decimal("432.50")
+    assert await money_faults(driver.db) == []
+
+
+async def test_a_promo_code_lowers_the_bill_and_is_used_once(driver: Driver) -> None:
+    async def code(conn: Conn) -> None:
+        await conn.execute(
+            """INSERT INTO promo_codes (code, discount_type, discount_value, usage_limit)
+               VALUES ('TEN', 'percent', 10, 1)"""
+        )
+
+    await driver.run(code)
+    request = StartRequest(CLIENT, driver.network.station_id, 1, amount_som=Decimal(100), promo_code="ten")
+    started = await driver.run(lambda conn: service.start(conn, request, driver.now))
+    transaction = (await driver.plug(started.session.id_tag)).transaction_id
+    driver.wait(minutes=30)
+    await driver.unplug(transaction, 5000)
+    assert (await driver.session(started.session.id)).final_amount == Decimal("60.75")
+    await driver.alive()
+    with pytest.raises(InvalidRequest):
+        await driver.run(lambda conn: service.start(conn, request, driver.now))
+    assert await money_faults(driver.db) == []
+
+
+async def test_the_api_role_may_give_up_a_session_with_a_promo_code(
+    driver: Driver, make_settings: Callable[..., Settings]
+) -> None:
+    """The stop route settles a waiting session itself, under row level security."""
+
+    async def code(conn: Conn) -> None:
+        await conn.execute("INSERT INTO promo_codes (code, discount_type, discount_value) VALUES ('F5', 'fixed', 5)")
+
+    await driver.run(code)
+    api = SingleConnectionDatabase(make_settings(database_role="evpower_api"))
+    claims = {"sub": CLIENT}
+    request = StartRequest(CLIENT, driver.network.station_id, 1, amount_som=Decimal(100), promo_code="F5")
+    try:
+        started = await api.run(lambda conn: service.start(conn, request, driver.now), claims=claims)
+        stopped = await api.run(
+            lambda conn: service.request_stop(
+                conn, started.session.id, client_id=CLIENT, initiator="client", reason="client", now=driver.now
+            ),
+            claims=claims,
+        )
+    finally:
+        await api.close()
+    assert (stopped.session.state, stopped.balance) == (SessionState.STOPPED, 500)
     assert await money_faults(driver.db) == []

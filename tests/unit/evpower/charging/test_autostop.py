@@ -22,8 +22,20 @@ def context(limit: LimitType, value: str, reserve: str, energy_wh: str, power_w:
         power_w=None if power_w is None else Decimal(power_w),
     )
     return MeterContext(
-        1, "s", "c", "st", 1, SessionState.CHARGING, limit, Decimal(value), PRICE, Decimal(reserve), T0,
-        Decimal(22_000), 60, state,
+        1,
+        "s",
+        "c",
+        "st",
+        1,
+        SessionState.CHARGING,
+        limit,
+        Decimal(value),
+        PRICE,
+        Decimal(reserve),
+        T0,
+        Decimal(22_000),
+        60,
+        state,
     )
 
 
@@ -78,9 +90,7 @@ def test_a_missing_reading_stops_after_three_intervals() -> None:
     assert decision.auto_stop_at == NOW + timedelta(seconds=180)
 
 
-@given(
-    st.integers(1_000, 60_000), st.integers(20, 400), st.integers(10, 120), st.sampled_from(["amount", "energy"])
-)
+@given(st.integers(1_000, 60_000), st.integers(20, 400), st.integers(10, 120), st.sampled_from(["amount", "energy"]))
 def test_an_honest_charger_at_constant_power_never_passes_its_limit(
     watts: int, limit_som: int, interval: int, kind: str
 ) -> None:
@@ -90,8 +100,11 @@ def test_an_honest_charger_at_constant_power_never_passes_its_limit(
     value = Decimal(limit_som) if limit_type is LimitType.AMOUNT else Decimal(limit_som) / 20
     reserve = Decimal(limit_som) if limit_type is LimitType.AMOUNT else value * PRICE.rate_per_kwh
     ctx = replace(
-        context(limit_type, "1", "1", "0", str(watts)), limit_value=value, reserved_amount=reserve,
-        sample_interval_s=interval, max_power_w=Decimal(60_000),
+        context(limit_type, "1", "1", "0", str(watts)),
+        limit_value=value,
+        reserved_amount=reserve,
+        sample_interval_s=interval,
+        max_power_w=Decimal(60_000),
     )
     now, energy = T0, Decimal(0)
     for step in range(1, 20_000):

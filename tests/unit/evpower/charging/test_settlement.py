@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evpower.charging.settlement import due_amount, settle
+from evpower.charging.settlement import bill, settle
 from evpower.pricing.models import Price
 
 money = st.decimals(min_value=0, max_value=100_000, places=2)
@@ -35,7 +35,7 @@ def test_the_same_bill_again_moves_nothing() -> None:
 
 def test_nothing_delivered_costs_nothing_whatever_the_fees() -> None:
     price = Price(rate_per_kwh=Decimal("13.5"), session_fee=Decimal(20), rate_per_minute=Decimal(1))
-    assert due_amount(price, Decimal(0), Decimal(30)) == 0
+    assert bill(price, Decimal(0), Decimal(30)).amount == 0
 
 
 @pytest.mark.parametrize("wrong", [(-1, 0, 0), (0, -1, 0), (0, 0, -1)])

@@ -8,12 +8,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+from evpower.charging.meter import seconds
 from evpower.charging.models import LimitType, MeterContext
+from evpower.money import ZERO
 from evpower.pricing import rules
 
 # A reading is overdue after this many sample intervals.
 OVERDUE_INTERVALS = 3
-_STOP_LATENCY_S = Decimal(5)  # command on its way, contactor opening
+_STOP_LATENCY_S = 5  # command on its way, contactor opening
+
+_NO_TIME = timedelta(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,15 +31,20 @@ class Decision:
     auto_stop_at: datetime | None
 
 
-def minutes_since(context: MeterContext, now: datetime) -> Decimal:
-    return Decimal(max((now - context.started_at).total_seconds(), 0.0)) / 60
+def seconds_since(context: MeterContext, now: datetime) -> Decimal:
+    """Seconds of the session so far, exact to the microsecond; never negative."""
+    return seconds(max(now - context.started_at, _NO_TIME))
 
 
 def cost_so_far(context: MeterContext, now: datetime) -> Decimal:
     """Som for the energy and time so far; nothing for a session that delivered nothing."""
+    return _cost(context, seconds_since(context, now))
+
+
+def _cost(context: MeterContext, elapsed: Decimal) -> Decimal:
     if context.meter.energy_wh <= 0:
-        return Decimal("0.00")
-    return rules.cost(context.price, context.meter.energy_wh / 1000, minutes_since(context, now))
+        return ZERO
+    return rules.cost(context.price, context.meter.energy_wh / 1000, elapsed / 60)
 
 
 def decide(context: MeterContext, now: datetime) -> Decision:
@@ -44,10 +53,9 @@ def decide(context: MeterContext, now: datetime) -> Decision:
     Without a power value from the charger the average since the start is used, and the connector's power until there
     is one, so that a charger that hides its power is stopped early rather than late.
     """
-    cost = cost_so_far(context, now)
-    power = _power(context, now)
-    horizon = Decimal(context.sample_interval_s) + _STOP_LATENCY_S
-    passes = _passes(context, power, horizon, now)
+    elapsed = seconds_since(context, now)
+    cost = _cost(context, elapsed)
+    passes = _passes(context, _power(context, elapsed), context.sample_interval_s + _STOP_LATENCY_S, elapsed)
     overdue = timedelta(seconds=OVERDUE_INTERVALS * context.sample_interval_s)
     extend = context.limit_type is LimitType.NONE and passes
     return Decision(stop=passes and not extend, extend=extend, cost=cost, auto_stop_at=now + overdue)
@@ -55,27 +63,26 @@ def decide(context: MeterContext, now: datetime) -> Decision:
 
 def limit_reached(context: MeterContext, now: datetime) -> bool:
     """True when the limit (or the reserve of an unlimited session) is used up now."""
-    return _passes(context, Decimal(0), Decimal(0), now)
+    return _passes(context, ZERO, 0, seconds_since(context, now))
 
 
-def _passes(context: MeterContext, power_w: Decimal, seconds: Decimal, now: datetime) -> bool:
-    energy_kwh = (context.meter.energy_wh + power_w * seconds / 3600) / 1000
+def _passes(context: MeterContext, power_w: Decimal, horizon_s: int, elapsed: Decimal) -> bool:
+    energy_kwh = (context.meter.energy_wh + power_w * horizon_s / 3600) / 1000
     if context.limit_type is LimitType.ENERGY and energy_kwh >= context.limit_value:
         return True
     if energy_kwh <= 0:
         return False
-    cost = rules.cost(context.price, energy_kwh, minutes_since(context, now) + seconds / 60)
+    cost = rules.cost(context.price, energy_kwh, (elapsed + horizon_s) / 60)
     ceiling = context.reserved_amount
     if context.limit_type is LimitType.AMOUNT:
         ceiling = min(ceiling, context.limit_value)
     return cost > 0 and cost >= ceiling  # a free tariff has no reserve to run out of
 
 
-def _power(context: MeterContext, now: datetime) -> Decimal:
+def _power(context: MeterContext, elapsed: Decimal) -> Decimal:
     meter = context.meter
     if meter.power_w is not None:
-        return min(max(meter.power_w, Decimal(0)), context.max_power_w)
-    seconds = Decimal(max((now - context.started_at).total_seconds(), 0.0))
-    if meter.energy_wh <= 0 or seconds < context.sample_interval_s:
-        return context.max_power_w if meter.energy_wh > 0 else Decimal(0)
-    return min(meter.energy_wh * 3600 / seconds, context.max_power_w)
+        return min(max(meter.power_w, ZERO), context.max_power_w)
+    if meter.energy_wh <= 0 or elapsed < context.sample_interval_s:
+        return context.max_power_w if meter.energy_wh > 0 else ZERO
+    return min(meter.energy_wh * 3600 / elapsed, context.max_power_w)

@@ -20,7 +20,9 @@ from evpower.charging.models import ZERO, MeterState, Reading
 
 TOLERANCE = Decimal("1.25")  # chargers exceed their rating, clocks of samples jitter
 ALLOWANCE_WH = Decimal(200)  # coarse registers step by 100 Wh
-_HOUR = Decimal(3600)
+_PER_SECOND = TOLERANCE / 3600
+_MICROSECOND = timedelta(microseconds=1)
+_NO_TIME = timedelta(0)
 
 RESET = "register_reset"
 JUMP = "register_jump"
@@ -35,8 +37,12 @@ def begin(meter_start_wh: Decimal, received_at: datetime, started_at: datetime |
 
 def plausible_wh(elapsed: timedelta, max_power_w: Decimal) -> Decimal:
     """Most energy (Wh) that a connector of ``max_power_w`` can deliver in ``elapsed``."""
-    seconds = Decimal(max(elapsed.total_seconds(), 0.0))
-    return max_power_w * seconds / _HOUR * TOLERANCE + ALLOWANCE_WH
+    return max_power_w * seconds(max(elapsed, _NO_TIME)) * _PER_SECOND + ALLOWANCE_WH
+
+
+def seconds(span: timedelta) -> Decimal:
+    """``span`` in seconds, exact to the microsecond (a decimal made of a float drags fifty digits along)."""
+    return Decimal(span // _MICROSECOND).scaleb(-6)
 
 
 def apply(
@@ -56,20 +62,25 @@ def apply(
         return telemetry, (NEGATIVE,)
     elapsed = _elapsed(state, reading, received_at, began_at)
     bound = plausible_wh(elapsed, max_power_w)
-    ceiling = plausible_wh(received_at - began_at, max_power_w)
 
     def accept(added: Decimal, *flags: str) -> tuple[MeterState, tuple[str, ...]]:
-        energy = min(state.energy_wh + added, max(ceiling, state.energy_wh))
-        if energy < state.energy_wh + added:
+        wanted = state.energy_wh + added
+        ceiling = plausible_wh(received_at - began_at, max_power_w)
+        energy = wanted if wanted <= ceiling else min(wanted, max(ceiling, state.energy_wh))
+        if energy < wanted:
             flags = (*flags, JUMP)
-        charger_at = reading.sampled_at or state.since_charger
-        new = replace(
-            telemetry,
-            register_wh=register,
-            energy_wh=energy,
-            candidate_wh=None,
-            since=received_at,
-            since_charger=charger_at,
+        new = MeterState(
+            telemetry.meter_start_wh,
+            register,
+            energy,
+            None,
+            received_at,
+            reading.sampled_at or state.since_charger,
+            telemetry.power_w,
+            telemetry.current_a,
+            telemetry.voltage_v,
+            telemetry.soc_percent,
+            telemetry.temperature_c,
         )
         return new, flags
 
@@ -94,6 +105,9 @@ def apply_all(
     state: MeterState, readings: Iterable[Reading], received_at: datetime, max_power_w: Decimal, began_at: datetime
 ) -> tuple[MeterState, tuple[str, ...]]:
     """:func:`apply` over several readings of one message, in the order of their timestamps."""
+    readings = tuple(readings)
+    if len(readings) == 1:
+        return apply(state, readings[0], received_at, max_power_w, began_at)
     flags: dict[str, None] = {}
     for reading in sorted(readings, key=lambda r: (r.sampled_at is not None, r.sampled_at or received_at)):
         state, found = apply(state, reading, received_at, max_power_w, began_at)
@@ -138,13 +152,18 @@ def _elapsed(state: MeterState, reading: Reading, received_at: datetime, began_a
 
 
 def _telemetry(state: MeterState, reading: Reading) -> MeterState:
-    return replace(
-        state,
-        power_w=reading.power_w if reading.power_w is not None else state.power_w,
-        current_a=reading.current_a if reading.current_a is not None else state.current_a,
-        voltage_v=reading.voltage_v if reading.voltage_v is not None else state.voltage_v,
-        soc_percent=reading.soc_percent if reading.soc_percent is not None else state.soc_percent,
-        temperature_c=reading.temperature_c if reading.temperature_c is not None else state.temperature_c,
+    return MeterState(
+        state.meter_start_wh,
+        state.register_wh,
+        state.energy_wh,
+        state.candidate_wh,
+        state.since,
+        state.since_charger,
+        reading.power_w if reading.power_w is not None else state.power_w,
+        reading.current_a if reading.current_a is not None else state.current_a,
+        reading.voltage_v if reading.voltage_v is not None else state.voltage_v,
+        reading.soc_percent if reading.soc_percent is not None else state.soc_percent,
+        reading.temperature_c if reading.temperature_c is not None else state.temperature_c,
     )
 
 

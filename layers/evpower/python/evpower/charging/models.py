@@ -190,6 +190,25 @@ class MeterContext:
     sample_interval_s: int
     meter: MeterState
 
+    def with_meter(self, meter: MeterState) -> "MeterContext":
+        """The same transaction with its meter moved on (``dataclasses.replace`` costs four times as much)."""
+        return MeterContext(
+            self.transaction_id,
+            self.session_id,
+            self.client_id,
+            self.station_id,
+            self.connector_id,
+            self.state,
+            self.limit_type,
+            self.limit_value,
+            self.price,
+            self.reserved_amount,
+            self.started_at,
+            self.max_power_w,
+            self.sample_interval_s,
+            meter,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class StartRequest:

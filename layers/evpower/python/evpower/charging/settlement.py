@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from evpower.money import ZERO
 from evpower.pricing import rules
-from evpower.pricing.models import Price
+from evpower.pricing.models import Bill, Price
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +22,11 @@ class Settlement:
     written_off: Decimal
 
 
-def due_amount(price: Price, energy_wh: Decimal, minutes: Decimal) -> Decimal:
+def bill(price: Price, energy_wh: Decimal, minutes: Decimal) -> Bill:
     """The bill. A session that delivered nothing costs nothing, whatever its fees."""
     if energy_wh <= 0:
-        return ZERO
-    return rules.cost(price, energy_wh / 1000, minutes)
+        return Bill(ZERO, ZERO, ZERO)
+    return rules.bill(price, energy_wh / 1000, minutes)
 
 
 def settle(due: Decimal, taken: Decimal, balance: Decimal) -> Settlement:

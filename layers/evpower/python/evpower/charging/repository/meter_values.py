@@ -3,24 +3,24 @@
 from collections.abc import Sequence
 from typing import Any
 
-from evpower.charging.models import MeterUpdate
+import orjson
+
+from evpower.charging.models import MeterUpdate, Reading
 from evpower.db import Conn
 
-# Statements take one array per column: their text and the number of parameters do not depend on the batch, so that
-# PostgreSQL plans them once and psycopg adapts a handful of arrays instead of thousands of scalars.
-_INSERT = """
-INSERT INTO ocpp_meter_values (station_id, connector_id, transaction_id, session_id, received_at, sampled_at, context,
-    energy_wh, power_w, current_a, voltage_v, soc_percent, temperature_c, flags, raw)
-SELECT station, connector, transaction, session, received, sampled, context, energy, power, current, voltage, soc,
-       temperature, string_to_array(flags, ','), raw
-  FROM unnest(%s::text[], %s::int[], %s::int[], %s::text[], %s::timestamptz[], %s::timestamptz[], %s::text[],
-       %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[], %s::text[],
-       %s::jsonb[])
-    AS u (station, connector, transaction, session, received, sampled, context, energy, power, current, voltage, soc,
-          temperature, flags, raw)"""
-
+# One statement per flush, whatever the size of the batch, with two JSON documents as its parameters: orjson writes
+# them in a tenth of the time that adapting arrays of the same values takes, and the statement needs no planning anew.
 # The epoch keeps a process that lost the station from overwriting the meter that its successor maintains.
-_UPDATE = """
+_FLUSH = """
+WITH stored AS (
+    INSERT INTO ocpp_meter_values (station_id, connector_id, transaction_id, session_id, received_at, sampled_at,
+        context, energy_wh, power_w, current_a, voltage_v, soc_percent, temperature_c, flags, raw)
+    SELECT station, connector, transaction, session, received, sampled, context, energy, power, current, voltage, soc,
+           temperature, string_to_array(flags, ','), raw
+      FROM json_to_recordset(%s::json)
+        AS r (station text, connector int, transaction int, session text, received timestamptz, sampled timestamptz,
+              context text, energy numeric, power numeric, current numeric, voltage numeric, soc numeric,
+              temperature numeric, flags text, raw jsonb))
 UPDATE charging_sessions s
    SET meter_current = u.register, meter_candidate = u.candidate, energy_wh = u.energy, last_meter_at = u.since,
        last_meter_charger_at = u.charger, power_w = u.power, current_a = u.current, voltage_v = u.voltage,
@@ -32,76 +32,70 @@ UPDATE charging_sessions s
        review_reasons = CASE WHEN u.review = '' THEN s.review_reasons ELSE
            ARRAY(SELECT DISTINCT unnest(s.review_reasons || string_to_array(u.review, ',')) ORDER BY 1) END,
        updated_at = u.received
-  FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::numeric[], %s::numeric[], %s::numeric[], %s::timestamptz[],
-       %s::timestamptz[], %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[],
-       %s::timestamptz[], %s::text[], %s::timestamptz[])
-    AS u (session, station, epoch, register, candidate, energy, since, charger, power, current, voltage, soc,
-          temperature, cost, auto_stop, review, received)
+  FROM json_to_recordset(%s::json)
+    AS u (session text, station text, epoch bigint, register numeric, candidate numeric, energy numeric,
+          since timestamptz, charger timestamptz, power numeric, current numeric, voltage numeric, soc numeric,
+          temperature numeric, cost numeric, auto_stop timestamptz, review text, received timestamptz)
   JOIN stations st ON st.id = u.station
  WHERE s.id = u.session AND st.connection_epoch = u.epoch
 RETURNING s.id, s.state"""
 
 
-async def insert_readings(conn: Conn, updates: Sequence[MeterUpdate]) -> None:
-    """Store every reading of the batch."""
-    rows = [
-        (
-            update.station_id,
-            update.connector_id,
-            update.transaction_id,
-            update.session_id,
-            update.received_at,
-            reading.sampled_at,
-            reading.context,
-            reading.energy_wh,
-            reading.power_w,
-            reading.current_a,
-            reading.voltage_v,
-            reading.soc_percent,
-            reading.temperature_c,
-            ",".join(reading.flags) if reading.flags else None,
-            reading.raw,
-        )
-        for update in updates
-        for reading in update.readings
-    ]
-    if rows:
-        await conn.execute(_INSERT, [list(column) for column in zip(*rows, strict=True)])
+async def flush(conn: Conn, updates: Sequence[MeterUpdate]) -> dict[str, str]:
+    """Store every reading of the batch and bring the sessions' meters up to date, the newest update of each.
 
-
-async def update_sessions(conn: Conn, updates: Sequence[MeterUpdate]) -> dict[str, str]:
-    """Bring the sessions' meters up to date, the newest update of each; session id -> state of those written."""
+    Returns:
+        session id -> state of the sessions written.
+    """
     newest = {update.session_id: update for update in updates if update.session_id and update.meter}
-    if not newest:
-        return {}
-    rows = []
-    for session_id in sorted(newest):
-        update = newest[session_id]
-        meter = update.meter
-        assert meter is not None
-        rows.append(
-            (
-                session_id,
-                update.station_id,
-                update.epoch,
-                meter.register_wh,
-                meter.candidate_wh,
-                meter.energy_wh,
-                meter.since,
-                meter.since_charger,
-                meter.power_w,
-                meter.current_a,
-                meter.voltage_v,
-                meter.soc_percent,
-                meter.temperature_c,
-                update.cost,
-                update.auto_stop_at,
-                ",".join(update.review),
-                update.received_at,
-            )
-        )
-    cursor = await conn.execute(_UPDATE, [list(column) for column in zip(*rows, strict=True)])
+    readings = [_reading(update, reading) for update in updates for reading in update.readings]
+    sessions = [_session(newest[session_id]) for session_id in sorted(newest)]
+    cursor = await conn.execute(_FLUSH, (orjson.dumps(readings, str).decode(), orjson.dumps(sessions, str).decode()))
     return {row["id"]: row["state"] for row in await cursor.fetchall()}
+
+
+def _reading(update: MeterUpdate, reading: Reading) -> dict[str, Any]:
+    return {
+        "station": update.station_id,
+        "connector": update.connector_id,
+        "transaction": update.transaction_id,
+        "session": update.session_id,
+        "received": update.received_at,
+        "sampled": reading.sampled_at,
+        "context": reading.context,
+        "energy": reading.energy_wh,
+        "power": reading.power_w,
+        "current": reading.current_a,
+        "voltage": reading.voltage_v,
+        "soc": reading.soc_percent,
+        "temperature": reading.temperature_c,
+        "flags": ",".join(reading.flags) if reading.flags else None,
+        "raw": orjson.Fragment(reading.raw),
+    }
+
+
+def _session(update: MeterUpdate) -> dict[str, Any]:
+    meter = update.meter
+    assert meter is not None
+    return {
+        "session": update.session_id,
+        "station": update.station_id,
+        "epoch": update.epoch,
+        "register": meter.register_wh,
+        "candidate": meter.candidate_wh,
+        "energy": meter.energy_wh,
+        "since": meter.since,
+        "charger": meter.since_charger,
+        "power": meter.power_w,
+        "current": meter.current_a,
+        "voltage": meter.voltage_v,
+        "soc": meter.soc_percent,
+        "temperature": meter.temperature_c,
+        "cost": update.cost,
+        "auto_stop": update.auto_stop_at,
+        "review": ",".join(update.review),
+        "received": update.received_at,
+    }
 
 
 async def context_row(conn: Conn, station_id: str, transaction_id: int) -> dict[str, Any] | None:

@@ -44,14 +44,13 @@ async def meter_context(conn: Conn, station_id: str, transaction_id: int) -> Met
 
 
 async def flush_readings(conn: Conn, batch: Sequence[MeterUpdate]) -> frozenset[int]:
-    """Store readings and bring the sessions' meters up to date; two statements whatever the size of the batch.
+    """Store readings and bring the sessions' meters up to date; one statement whatever the size of the batch.
 
     Returns:
         Positions in ``batch`` whose session was not updated as a live one: it has ended, or the station has
         connected elsewhere. Their readings are stored; what the caller knows of the session is out of date.
     """
-    await meter_values.insert_readings(conn, batch)
-    states = await meter_values.update_sessions(conn, batch)
+    states = await meter_values.flush(conn, batch)
     live = {session_id for session_id, state in states.items() if SessionState(state).live}
     return frozenset(
         position for position, update in enumerate(batch) if update.session_id and update.session_id not in live

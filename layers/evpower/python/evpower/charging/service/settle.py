@@ -1,6 +1,5 @@
 """Settlement: the one place where a session's bill becomes money. Caller holds the locks of client and session."""
 
-from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 
@@ -11,7 +10,6 @@ from evpower.charging.models import Session, SessionState
 from evpower.charging.repository import sessions
 from evpower.db import Conn
 from evpower.notifications import service as notifications
-from evpower.pricing import rules
 from evpower.pricing import service as pricing
 from evpower.stations import service as stations
 
@@ -33,8 +31,8 @@ async def settle(
     The first call settles the reserve. Later ones book only the difference; one that changes nothing writes nothing,
     so that a repeated StopTransaction, a sweep and a route may all come here.
     """
-    due = settlement.due_amount(session.price, session.energy_wh, minutes)
-    outcome = settlement.settle(due, session.taken_amount, client.balance)
+    bill = settlement.bill(session.price, session.energy_wh, minutes)
+    outcome = settlement.settle(bill.amount, session.taken_amount, client.balance)
     first = session.settlement_revision == 0 or session.state.live
     written_off_before = session.written_off_amount if not first else Decimal(0)
     if not first and outcome.movement == 0 and outcome.written_off == written_off_before:
@@ -50,7 +48,6 @@ async def settle(
     await sessions.insert_settlement(
         conn, session, outcome, revision=revision, source=source, energy_wh=session.energy_wh, minutes=minutes, now=now
     )
-    gross = settlement.due_amount(replace(session.price, promo=None), session.energy_wh, minutes)
     state = _final_state(session, reason)
     await sessions.close(
         conn,
@@ -58,7 +55,7 @@ async def settle(
         outcome,
         state=state,
         revision=revision,
-        base=gross,
+        base=bill.base_amount,
         reason=reason,
         initiator=initiator,
         stopped_at=stopped_at,
@@ -69,7 +66,7 @@ async def settle(
         session.price,
         client_id=client.id,
         session_id=session.id,
-        discount=rules.discount(session.price.promo, gross) if due > 0 else Decimal(0),
+        discount=bill.discount_amount,
     )
     await stations.release_connector(conn, session.id)
     await _tell(conn, session, state, reason, outcome.taken)

@@ -79,6 +79,7 @@ CREATE POLICY own_select ON client_tariffs FOR SELECT TO authenticated USING (cl
 
 GRANT SELECT, INSERT, UPDATE ON clients, balance_topups, charging_sessions, topup_refunds, station_commands,
     stations, connectors, locations, users, payment_inbox TO evpower_api;
+GRANT UPDATE (discount_amount) ON promo_code_usage TO evpower_api;
 GRANT SELECT, INSERT ON payment_transactions_odengi, settlements, write_offs, pricing_history, promo_code_usage,
     audit_logs, station_events TO evpower_api;
 GRANT SELECT ON tariff_plans, tariff_rules, client_tariffs, promo_codes, ocpp_transactions, ocpp_meter_values,
