@@ -4,13 +4,13 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from redis.exceptions import RedisError
-
 from evpower.logging import get_logger
+from evpower.redis_client import redis_errors
 
 log = get_logger(__name__)
 
 PROBE_S = 0.5
+_ERRORS = redis_errors()
 
 
 class RedisAway(Exception):
@@ -38,7 +38,10 @@ class RedisLink:
             raise RedisAway
         try:
             result = await operation()
-        except (RedisError, OSError, TimeoutError) as error:
+        except Exception as error:
+            if not isinstance(error, _ERRORS):
+                # redis-py also raises what its own state causes, e.g. AttributeError when a socket dies in mid-write.
+                log.warning("unexpected failure of a Redis operation", exc_info=error)
             if self._down_since is None:
                 self._down_since = time.monotonic()
                 log.warning("Redis is away; serving local stations only", extra={"error": str(error)})

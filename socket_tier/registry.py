@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
-from redis.exceptions import RedisError
 
 from evpower.logging import get_logger
+from evpower.redis_client import redis_errors
 from socket_tier.redis_link import PROBE_S, RedisAway, RedisLink
 
 if TYPE_CHECKING:
@@ -162,9 +162,9 @@ class Registry:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.gather(*(self.unregister(c) for c in list(self._connections.values())))
-        with suppress(RedisError, OSError):
+        with suppress(*redis_errors()):
             await self._redis.aclose()
-        with suppress(RedisError, OSError):
+        with suppress(*redis_errors()):
             await self._blocking.aclose()
 
     @property
@@ -276,12 +276,13 @@ class Registry:
             log.info("station moved to another instance", extra={"station_id": station_id, "epoch": newer_epoch})
             self._spawn(connection.close(REPLACED_CODE, REPLACED_REASON))
 
-    async def _claim(self, station_id: str, connection: StationConnection) -> Owner | None:
+    async def _claim(self, station_id: str, connection: StationConnection, *, probe: bool = False) -> Owner | None:
         """Write or refresh the owner key; returns the owner before. A replaced owner is told, or we are."""
         previous = await self._link.call(
             lambda: self._redis.eval(
                 _CLAIM, 1, _owner_key(station_id), self.instance_id, str(connection.epoch), str(self._ttl_ms)
-            )
+            ),
+            probe=probe,
         )
         before = Owner.parse(previous)
         if before is not None and before.epoch > connection.epoch:
@@ -303,14 +304,17 @@ class Registry:
                 pass
             self._refresh_now.clear()
             with suppress(RedisAway):
-                await self._refresh()
+                await self._guarded(self._refresh())
 
     async def _refresh(self) -> None:
         stations = list(self._connections.items())
         reclaimed: list[str] = []
         for start in range(0, len(stations), _REFRESH_CHUNK):
             chunk = stations[start : start + _REFRESH_CHUNK]
-            before = await asyncio.gather(*(self._claim(s, c) for s, c in chunk))
+            # Each is tried although another failed: one node of a cluster may be away.
+            before = await asyncio.gather(*(self._claim(s, c, probe=True) for s, c in chunk), return_exceptions=True)
+            if all(isinstance(owner, BaseException) for owner in before):
+                raise RedisAway
             reclaimed += [s for (s, _), owner in zip(chunk, before, strict=True) if owner is None]
         if reclaimed:
             self.on_reclaimed(reclaimed)
@@ -330,15 +334,17 @@ class Registry:
         key = _inbox_key(self.instance_id)
         while True:
             try:
-                if self.degraded:
-                    await self._link.call(lambda: self._redis.exists(key), probe=True)
-                    self._refresh_now.set()  # Redis may have come back empty
-                item = await self._link.call(lambda: self._blocking.blpop([key], timeout=INBOX_BLOCK_S))
+                await self._guarded(self._read_inbox(key))
             except RedisAway:
                 await asyncio.sleep(PROBE_S)
-                continue
-            if item:
-                await self._receive(item[1])
+
+    async def _read_inbox(self, key: str) -> None:
+        if self.degraded:
+            await self._link.call(lambda: self._redis.exists(key), probe=True)
+            self._refresh_now.set()  # Redis may have come back empty
+        item = await self._link.call(lambda: self._blocking.blpop([key], timeout=INBOX_BLOCK_S))
+        if item:
+            await self._receive(item[1])
 
     async def _receive(self, body: bytes) -> None:
         try:
@@ -367,14 +373,20 @@ class Registry:
         if lookup.owner is not None and lookup.owner.instance_id == self.instance_id:
             await self._release(station_id, lookup.owner.epoch)
 
+    async def _guarded(self, work: Awaitable[Any]) -> None:
+        """Nothing unexpected may end a loop. Raises RedisAway only."""
+        try:
+            await work
+        except RedisAway:
+            raise
+        except Exception as error:
+            log.exception("background work of the registry failed")
+            raise RedisAway from error
+
     def _spawn(self, work: Awaitable[Any]) -> None:
         async def run() -> None:
-            try:
-                await work
-            except RedisAway:
-                log.debug("dropped while Redis is away")
-            except Exception:
-                log.exception("background work of the registry failed")
+            with suppress(RedisAway):
+                await self._guarded(work)
 
         task = asyncio.get_running_loop().create_task(run())
         self._tasks.add(task)

@@ -244,7 +244,8 @@ class Valkey:
         self._directory, self._temporary = _service_directory(directory, "valkey")
         self.port = port or free_port()
         self._persist = persist
-        self._cluster = cluster
+        # The bus port stays the same over a restart: the other nodes remember it.
+        self._cluster_port = free_port() if cluster else None
         self._child: Child | None = None
 
     @property
@@ -269,8 +270,9 @@ class Valkey:
             "appendonly": "yes" if self._persist else "no",
             "daemonize": "no",
         }
-        if self._cluster:
-            options |= {"cluster-enabled": "yes", "cluster-node-timeout": "2000", "cluster-port": str(free_port())}
+        if self._cluster_port is not None:
+            options |= {"cluster-enabled": "yes", "cluster-node-timeout": "2000"}
+            options |= {"cluster-port": str(self._cluster_port)}
         argv = [str(get_binary_path())]
         for name, value in options.items():
             argv += [f"--{name}", value]

@@ -1,12 +1,12 @@
 """The registry of socket owners on a real Valkey, single and in cluster mode."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import pytest
 
 from evpower.config import Settings
 from evpower.redis_client import open_redis
-from infra.local.services import Valkey
+from infra.local.services import Valkey, ValkeyCluster
 from socket_tier.registry import INBOX_BLOCK_S, REPLACED_CODE, Owner, Registry
 from tests.fakes.stations import FakeConnection, until
 
@@ -147,7 +147,7 @@ async def test_the_owner_key_is_refreshed_while_the_socket_lives(make_registry: 
 
 
 @pytest.fixture
-def own_valkey() -> AsyncIterator[Valkey]:
+def own_valkey() -> Iterator[Valkey]:
     server = Valkey()
     yield server.start()
     server.stop()
@@ -180,6 +180,45 @@ async def test_redis_away_and_back(own_valkey: Valkey) -> None:
         await until(back, "the owner key to be written again")
         await until(lambda: reclaimed == ["ST-2"], "the notice of the reclaimed station")
         assert not registry.degraded
+    finally:
+        await registry.stop()
+
+
+@pytest.fixture
+def own_cluster() -> Iterator[ValkeyCluster]:
+    cluster = ValkeyCluster()
+    yield cluster.start()
+    cluster.stop()
+
+
+async def test_a_cluster_away_and_back(own_cluster: ValkeyCluster) -> None:
+    """One node away: the keys of the others live on. All away: nothing raises. Back: everything is written again."""
+    settings = settings_for(own_cluster.url, cluster=True)
+    registry = registry_of(settings, "a", owner_ttl_s=2, refresh_s=0.2)
+    registry.start()
+    try:
+        stations = [f"ST-{number}" for number in range(30)]
+        for epoch, station in enumerate(stations, 1):
+            await registry.register(station, FakeConnection(station, epoch))
+
+        async def known() -> int:
+            return sum([(await registry.owner(station)).owner is not None for station in stations])
+
+        assert await known() == 30
+        own_cluster.nodes[2].children[0].stop(timeout_s=5)
+        await until(lambda: registry.degraded, "the missing node to be noticed")
+        for node in own_cluster.nodes[:2]:
+            node.children[0].stop(timeout_s=5)
+        assert (await registry.owner("ST-1")).known is False
+        await registry.register("ST-x", FakeConnection("ST-x", 99))
+        assert registry.local("ST-x") is not None
+        for node in own_cluster.nodes:
+            node.start()
+
+        async def back() -> bool:
+            return await known() == 30
+
+        await until(back, "every owner key", timeout_s=30)
     finally:
         await registry.stop()
 

@@ -40,15 +40,13 @@ class RedisAccess:
         if self._monotonic() < self._away_until:
             raise RedisAway("waiting before the next attempt")
         # Imported here: it costs 0.2-0.8 s, which a cold start must not pay for a request that needs no Redis.
-        from redis.exceptions import RedisError
-
-        from evpower.redis_client import open_redis
+        from evpower.redis_client import open_redis, redis_errors
 
         try:
             if self._client is None:
                 self._client = open_redis(self._settings, socket_timeout_s=_TIMEOUT_S)
             return await work(self._client)
-        except (RedisError, OSError, TimeoutError) as error:
+        except redis_errors() as error:
             self._away_until = self._monotonic() + _PAUSE_S
             _log.warning("redis is away: %s", error)
             raise RedisAway(str(error)) from error

@@ -41,3 +41,13 @@ def open_redis(settings: Settings, *, socket_timeout_s: float = 1.0) -> "RedisCl
         retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
         health_check_interval=15,
     )
+
+
+def redis_errors() -> tuple[type[Exception], ...]:
+    """What a Redis operation raises when Redis, or its cluster, cannot be used.
+
+    redis-py's cluster errors ("no node reachable", "slot not covered") are not RedisErrors.
+    """
+    from redis.exceptions import RedisClusterException, RedisError
+
+    return (RedisError, RedisClusterException, OSError, TimeoutError)

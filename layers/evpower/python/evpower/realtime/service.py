@@ -61,7 +61,7 @@ class Publisher:
         if self._redis is None:
             from evpower.redis_client import open_redis
 
-            self._redis = open_redis(self._settings)
+            self._redis = open_redis(self._settings, socket_timeout_s=0.5)
         return self._redis
 
 
