@@ -50,7 +50,7 @@ def judge(
 ) -> tuple[MeterContext, Decision, MeterUpdate]:
     """What a message does to a running transaction: its next state, what follows, what is stored. Pure."""
     state, faults = meter.apply_all(context.meter, readings, now, context.max_power_w, context.started_at)
-    advanced = replace(context, meter=state)
+    advanced = context.with_meter(state)
     decision = autostop.decide(advanced, now)
     for reading in readings:
         if reading.flags and reading.energy_wh is None and not _ENERGY_UNUSABLE.isdisjoint(reading.flags):

@@ -96,6 +96,11 @@ async def prepare(db: PooledDatabase, chargers: int) -> dict[str, int]:
             return answer.transaction_id
 
         transactions[name] = await db.run(begin)
+
+    async def forget_commands(conn: Conn) -> None:
+        await conn.execute("UPDATE station_commands SET status = 'accepted'")
+
+    await db.run(forget_commands)
     return transactions
 
 

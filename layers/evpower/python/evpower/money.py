@@ -18,7 +18,7 @@ def som(value: Decimal | int | str) -> Decimal:
         ValueError: the value is not a finite number.
     """
     try:
-        amount = Decimal(value)
+        amount = value if type(value) is Decimal else Decimal(value)
     except InvalidOperation as error:
         raise ValueError(f"not an amount: {value!r}") from error
     if not amount.is_finite():

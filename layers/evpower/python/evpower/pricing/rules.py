@@ -54,12 +54,7 @@ def bill(
         promo: a promo code; by default the one frozen with the price.
         parking_minutes: minutes on the connector after charging ended.
     """
-    gross = (
-        max(energy_kwh, ZERO) * price.rate_per_kwh
-        + max(minutes, ZERO) * price.rate_per_minute
-        + price.session_fee
-        + max(parking_minutes, ZERO) * price.parking_fee_per_minute
-    )
+    gross = _gross(price, energy_kwh, minutes, parking_minutes)
     base = som(gross)
     amount = som(gross - discount(promo or price.promo, gross))
     return Bill(base_amount=base, discount_amount=base - amount, amount=amount)
@@ -73,8 +68,22 @@ def cost(
     *,
     parking_minutes: Decimal = ZERO,
 ) -> Decimal:
-    """Som to book for a session, rounded once: the ``amount`` of :func:`bill`."""
-    return bill(price, energy_kwh, minutes, promo, parking_minutes=parking_minutes).amount
+    """Som to book for a session, rounded once: the ``amount`` of :func:`bill` (asked for at every reading)."""
+    gross = _gross(price, energy_kwh, minutes, parking_minutes)
+    code = promo or price.promo
+    return som(gross if code is None else gross - discount(code, gross))
+
+
+def _gross(price: Price, energy_kwh: Decimal, minutes: Decimal, parking_minutes: Decimal) -> Decimal:
+    """Energy, time, fee and parking before any discount; what is free costs no multiplication."""
+    gross = price.session_fee
+    if energy_kwh > 0:
+        gross += energy_kwh * price.rate_per_kwh
+    if price.rate_per_minute and minutes > 0:
+        gross += minutes * price.rate_per_minute
+    if price.parking_fee_per_minute and parking_minutes > 0:
+        gross += parking_minutes * price.parking_fee_per_minute
+    return gross
 
 
 def discount(promo: Promo | None, gross: Decimal) -> Decimal:
