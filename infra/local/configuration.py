@@ -84,6 +84,8 @@ def product_environment(
         **_LOCAL_SETTINGS,
         "ODENGI_API_URL": provider_url,
         "ODENGI_RESULT_URL": f"http://{LOOPBACK}:{port}/api/v1/payment/webhook",
+        "METER_SAMPLE_INTERVAL_S": f"{options.sample_interval_s:.0f}",
+        "METER_MAX_POWER_KW": "5000",  # simulated cars charge faster than real ones
     }
     caller = {name: os.environ[name] for name in defaults if os.environ.get(name)}
     return {

@@ -64,6 +64,13 @@ def insert_demo_data(dsn: str) -> bool:
             )
         for serial, location, model, connectors, price in _STATIONS:
             insert_station(conn, serial, location_id=location, model=model, connectors=connectors, price_per_kwh=price)
+        # Simulated cars charge faster than any connector could (LocalOptions.time_scale): with a stated power the
+        # server would take their energy for a broken meter. METER_MAX_POWER_KW bounds them instead.
+        conn.execute(
+            "UPDATE connectors c SET power_kw = NULL FROM stations s"
+            " WHERE s.id = c.station_id AND s.serial_number = ANY(%s)",
+            (list(SIMULATED_STATIONS),),
+        )
         insert_client(conn, CLIENT_ID, CLIENT_PHONE, "Демо Водитель")
     return True
 

@@ -305,7 +305,6 @@ class LocalSystem:
         for station in demo.stations:
             argv += ["--station", station]
         argv += ["--time-scale", f"{self.options.time_scale:g}", "--power-kw", "22"]
-        argv += ["--sample-interval", f"{self.options.sample_interval_s:g}"]
         await self._supervisor.start(
             "chargers",
             lambda: Child("chargers", argv, log=self.logs / "chargers.log"),

@@ -46,3 +46,17 @@ def proxy(event: Any, context: Any) -> Any:
         "headers": {"content-type": "application/json", "x-who": os.environ.get("WHO", "")},
         "body": json.dumps({"event": event}),
     }
+
+
+def consume(event: Any, context: Any) -> Any:
+    """An SQS consumer that notes each record; "...-once" goes wrong at its first delivery."""
+    failures = []
+    for record in event["Records"]:
+        with open(os.environ["RECORDS"], "a") as file:
+            file.write(record["body"] + "\n")
+        first = record["attributes"]["ApproximateReceiveCount"] == "1"
+        if record["body"] == "hangs-once" and first:
+            time.sleep(60)
+        if record["body"] == "fails-once" and first:
+            failures.append({"itemIdentifier": record["messageId"]})
+    return {"batchItemFailures": failures}

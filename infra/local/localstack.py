@@ -1,0 +1,92 @@
+"""LocalStack in host mode (no Docker): its own virtual environment, started on a free loopback port.
+
+The last versions that start without an account token are pinned in requirements/localstack.txt.
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Self
+
+from infra.local.processes import LOOPBACK, ROOT, Child, LocalSystemError, free_port
+
+_VENV = Path(os.environ.get("EVPOWER_LOCALSTACK_VENV", ROOT / ".venv-localstack"))
+_REQUIREMENTS = ROOT / "requirements" / "localstack.txt"
+
+
+def python() -> Path:
+    """The interpreter of LocalStack's virtual environment, which is made when it is missing or out of date."""
+    if given := os.environ.get("EVPOWER_LOCALSTACK_PYTHON"):
+        return Path(given)
+    interpreter = _VENV / "bin" / "python"
+    stamp = _VENV / ".stamp"
+    wanted = hashlib.sha256(_REQUIREMENTS.read_bytes()).hexdigest() + f" {sys.version_info[:2]}"
+    if interpreter.exists() and stamp.exists() and stamp.read_text() == wanted:
+        return interpreter
+    print(f"test: installing LocalStack into {_VENV} (the first time takes a few minutes)", file=sys.stderr, flush=True)
+    shutil.rmtree(_VENV, ignore_errors=True)
+    subprocess.run([sys.executable, "-m", "venv", str(_VENV)], check=True)
+    done = subprocess.run(
+        [interpreter, "-m", "pip", "install", "-q", "--no-input", "--require-hashes", "-r", str(_REQUIREMENTS)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise LocalSystemError(f"LocalStack cannot be installed:\n{done.stderr[-2000:]}")
+    stamp.write_text(wanted)
+    return interpreter
+
+
+class LocalStack:
+    """One LocalStack; everything that it writes is in a temporary directory."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self._directory = Path(tempfile.mkdtemp(prefix="evpower-localstack-"))
+        self._child: Child | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://{LOOPBACK}:{self.port}"
+
+    def start(self) -> Self:
+        environment = {key: value for key, value in os.environ.items() if not key.startswith(("AWS_", "PYTHONPATH"))}
+        environment |= {
+            "HOME": str(self._directory),
+            "OVERRIDE_IN_DOCKER": "0",
+            "GATEWAY_SERVER": "hypercorn",  # the default server binds every interface
+            "GATEWAY_LISTEN": f"{LOOPBACK}:{self.port}",
+            "FILESYSTEM_ROOT": str(self._directory),
+            "DNS_ADDRESS": "0",
+            "DISABLE_EVENTS": "1",
+            "SKIP_SSL_CERT_DOWNLOAD": "1",
+        }
+        self._child = Child(
+            "localstack",
+            [str(python()), "-m", "localstack.runtime.main"],
+            log=self._directory / "localstack.log",
+            env=environment,
+            cwd=self._directory,
+        )
+        self._child.start()
+        self._child.wait_ready(self._answers, timeout_s=120)
+        return self
+
+    def _answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.url}/_localstack/health", timeout=2) as response:  # noqa: S310 - ours
+                return int(response.status) == 200
+        except (OSError, urllib.error.URLError):
+            return False
+
+    def stop(self) -> None:
+        if self._child is not None:
+            self._child.stop(timeout_s=15)
+        shutil.rmtree(self._directory, ignore_errors=True)
