@@ -46,7 +46,7 @@ async def test_a_mass_change_is_sent_in_parts() -> None:
     ids = [f"st-{number:04}" for number in range(1201)]
     await publisher(redis).stations_changed(ids)
     assert [len(body["stations"]) for _, body in redis.published] == [500, 500, 201]
-    assert sorted(sum((body["stations"] for _, body in redis.published), [])) == ids
+    assert sorted(station for _, body in redis.published for station in body["stations"]) == ids
 
 
 @pytest.mark.parametrize("error", [OSError("away"), RuntimeError("the loop is closed"), TimeoutError()])
