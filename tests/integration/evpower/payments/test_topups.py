@@ -430,3 +430,24 @@ async def test_two_topups_of_one_client_at_once(world: World) -> None:
     for message in world.queue.take():
         await checks.handle_message(world.deps, message)
     assert await world.balance() == 400
+
+
+async def test_provider_down_over_the_end_of_an_invoice(world: World) -> None:
+    """The client is not left waiting for ever, and the money is found when the provider is back."""
+    await world.client()
+    topup = (await world.topup(amount=100)).topup
+    world.standin.behaviour.callbacks = 0
+    world.standin.pay(topup.invoice_id or "")
+    world.standin.behaviour.http_status = 503
+    world.clock.advance(timedelta(minutes=6))
+    await checks.sweep_checks(world.deps)
+    assert await world.status(topup.id) == "processing"
+    world.clock.advance(timedelta(minutes=5))
+    await checks.sweep_checks(world.deps)
+    assert await world.status(topup.id) == "expired"
+    world.clock.advance(timedelta(days=3))
+    await checks.sweep_checks(world.deps)
+    world.standin.behaviour.http_status = 200
+    world.clock.advance(timedelta(hours=1))
+    await checks.sweep_checks(world.deps)
+    assert await world.balance() == 100
