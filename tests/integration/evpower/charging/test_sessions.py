@@ -113,7 +113,7 @@ async def test_plugged_in_after_the_refund_reserves_again(driver: Driver) -> Non
     answer = await driver.plug(started.session.id_tag)
     assert answer.id_tag_status == "Accepted"
     session = await driver.session(started.session.id)
-    assert session.state is SessionState.CHARGING
+    assert (session.state, session.final_amount, session.refund_amount) == (SessionState.CHARGING, None, 0)
     assert await balance_of(driver.db, CLIENT) == 400
     driver.wait(minutes=20)
     await driver.unplug(answer.transaction_id, 2000)

@@ -133,6 +133,9 @@ async def begin_transaction(
                   stop_time = CASE WHEN %(state)s::text IS NULL THEN stop_time END,
                   stop_reason = CASE WHEN %(state)s::text IS NULL THEN stop_reason END,
                   error_code = CASE WHEN %(state)s::text IS NULL THEN error_code END,
+                  -- a refunded session that goes on after all has no final figures any more
+                  final_amount = CASE WHEN %(state)s::text IS NULL THEN final_amount END,
+                  refund_amount = CASE WHEN %(state)s::text IS NULL THEN refund_amount ELSE 0 END,
                   updated_at = %(now)s
             WHERE id = %(id)s""",
         {
