@@ -95,6 +95,7 @@ def settings() -> Settings:
             "environment": "test",
             "redis_url": "redis://127.0.0.1:1/0",
             "master_api_key": "test-master-key",
+            "hmac_secret": "test-hmac-secret",
             "rate_limit_default_per_minute": 1000,
         }
     )

@@ -5,6 +5,10 @@ from typing import Any
 import httpx
 import pytest
 
+from evpower.auth import hmac_signature
+from evpower.auth.models import AuthRequest
+from evpower.clock import FrozenClock
+
 JSON = {"Content-Type": "application/json"}
 
 
@@ -183,6 +187,20 @@ async def test_an_unusable_bearer_breaks_only_protected_routes(http: httpx.Async
     assert (await http.get("/probe/numbers", headers=demo)).json() == {"limit": 5}
     response = await http.post("/probe/protected", json={"amount": 1}, headers=demo)
     envelope(response, 401, "unauthorized")
+
+
+async def test_a_signature_that_cannot_be_judged_breaks_only_protected_routes(http: httpx.AsyncClient) -> None:
+    """The memory of used signatures is in the database, which is away."""
+    timestamp = int(FrozenClock().now().timestamp() * 1000)
+
+    def headers(method: str, path: str) -> dict[str, str]:
+        request = AuthRequest(method, path, "", {}, b"")
+        signature = hmac_signature.sign("test-hmac-secret", request, client_id="c-1", timestamp_ms=timestamp)
+        return {"X-Client-Id": "c-1", "X-Client-Timestamp": str(timestamp), "X-Client-Signature": signature}
+
+    assert (await http.get("/probe/numbers", headers=headers("GET", "/probe/numbers"))).status_code == 200
+    response = await http.post("/probe/protected", headers=headers("POST", "/probe/protected"))
+    envelope(response, 503, "service_unavailable")
 
 
 async def test_health_says_503_when_nothing_answers(http: httpx.AsyncClient) -> None:
