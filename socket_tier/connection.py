@@ -9,7 +9,7 @@ import asyncio
 import time
 import uuid
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -67,13 +67,26 @@ class CommandNotSupported(CallFailed):
 class Link(Protocol):
     """The part of a WebSocket that a connection uses."""
 
-    async def send(self, message: bytes, *, text: bool | None = None) -> None: ...
+    def write(self, frame: bytes) -> bool:
+        """Send a frame without waiting; false when the socket is no longer open."""
+        ...
+
+    def hold(self) -> None:
+        """Stop reading."""
+        ...
+
+    def resume(self) -> None:
+        """Read again."""
+        ...
 
     async def close(self, code: int = 1000, reason: str = "") -> None: ...
 
 
 class ChargerConnection:
-    """RPC over one socket. ``run`` reads until the socket closes; the rest may be used from any task of the loop."""
+    """RPC over one socket: :meth:`receive` takes its messages, :meth:`finish` follows its end.
+
+    The rest may be used from any task of the loop.
+    """
 
     def __init__(self, link: Link, dialect: Dialect, charger: Charger, *, call_timeout_s: float = 30.0) -> None:
         self.charger = charger
@@ -83,7 +96,7 @@ class ChargerConnection:
         self._call_timeout_s = call_timeout_s
         self._queue: deque[tuple[Call | BadFrame, bytes]] = deque()
         self._queued_bytes = 0
-        self._room = asyncio.Event()
+        self._holding = False
         self._worker: asyncio.Task[None] | None = None
         self._line = asyncio.Lock()
         self._waiting: tuple[str, asyncio.Future[dict[str, Any]]] | None = None
@@ -113,39 +126,36 @@ class ChargerConnection:
 
     # --- reading ------------------------------------------------------------------------------------------------
 
-    async def run(self, frames: AsyncIterator[bytes]) -> None:
-        """Read until the socket closes, then finish the work that was received."""
-        try:
-            async for data in frames:
-                self.last_seen = time.monotonic()
-                await self.feed(data)
-        finally:
-            self._closed = True
-            self._fail_waiting(ConnectionGone())
-            if self._worker is not None:
-                # What was received is true even if the charger is gone; it is applied although nobody hears it.
-                with suppress(asyncio.CancelledError):
-                    await asyncio.shield(self._worker)
-
-    async def feed(self, data: bytes) -> None:
-        """Take one frame; returns at once unless the queue of this charger is full."""
+    def receive(self, data: bytes) -> None:
+        """Take one message. Never raises and never waits: a full queue stops the reading instead."""
         frame = rpc.parse(data)
         if isinstance(frame, CallResult | CallError):
             self._settle(frame)
-            return
-        if isinstance(frame, BadFrame) and self._route(frame.action) is None:
+        elif isinstance(frame, BadFrame) and self._route(frame.action) is None:
             metrics.call_errors(frame.code)
-            await self._send(rpc.error_frame(frame.id, frame.code, frame.description))
-            return
-        await self._enqueue(frame, data)
+            self._send(rpc.error_frame(frame.id, frame.code, frame.description))
+        else:
+            self._enqueue(frame, data)
 
-    async def _enqueue(self, frame: Call | BadFrame, data: bytes) -> None:
-        while len(self._queue) >= MAX_QUEUED_CALLS or self._queued_bytes > MAX_QUEUED_BYTES:
-            # Not read means not acknowledged: the charger's own TCP window holds the rest.
-            self._room.clear()
-            await self._room.wait()
+    def alive(self) -> None:
+        """Note a sign of life."""
+        self.last_seen = time.monotonic()
+
+    async def finish(self) -> None:
+        """The socket is closed: pending calls fail, what was received is still applied."""
+        self._closed = True
+        self._fail_waiting(ConnectionGone())
+        if self._worker is not None:
+            # What was received is true even if the charger is gone; it is applied although nobody hears it.
+            with suppress(asyncio.CancelledError):
+                await asyncio.shield(self._worker)
+
+    def _enqueue(self, frame: Call | BadFrame, data: bytes) -> None:
         self._queue.append((frame, data))
         self._queued_bytes += len(data)
+        if len(self._queue) >= MAX_QUEUED_CALLS or self._queued_bytes > MAX_QUEUED_BYTES:
+            self._holding = True
+            self._link.hold()
         if self._worker is None:
             self._worker = asyncio.get_running_loop().create_task(self._work())
 
@@ -170,7 +180,9 @@ class ChargerConnection:
             while self._queue:
                 frame, data = self._queue.popleft()
                 self._queued_bytes -= len(data)
-                self._room.set()
+                if self._holding and len(self._queue) < MAX_QUEUED_CALLS // 2:
+                    self._holding = False
+                    self._link.resume()
                 await self._handle(frame, data)
         except Exception:
             log.exception("connection worker failed", extra={"station_id": self.station_id})
@@ -187,14 +199,14 @@ class ChargerConnection:
     async def _handle(self, frame: Call | BadFrame, data: bytes) -> None:
         repeated = self._answers.get(frame.id)
         if repeated is not None and self._same(repeated[0], data):
-            await self._send(repeated[1])
+            self._send(repeated[1])
             return
         started = time.perf_counter()
         answer = await self._answer(frame)
         if answer is None:
             return
         self._remember(frame.id, data, answer)
-        await self._send(answer)
+        self._send(answer)
         self.charger.run_deferred()
         if not self._ready:
             self.become_ready()
@@ -295,7 +307,7 @@ class ChargerConnection:
                 self._waiting = (message_id, future)
                 try:
                     written = True
-                    if not await self._send(rpc.call_frame(message_id, action, request)):
+                    if not self._send(rpc.call_frame(message_id, action, request)):
                         raise ConnectionGone
                     answer = await future
                 finally:
@@ -322,7 +334,6 @@ class ChargerConnection:
     async def close(self, code: int, reason: str) -> None:
         """Close the socket; pending calls fail at once."""
         self._closed = True
-        self._room.set()
         self._fail_waiting(ConnectionGone())
         await self._link.close(code, reason)
 
@@ -333,13 +344,8 @@ class ChargerConnection:
 
     # --- small parts --------------------------------------------------------------------------------------------
 
-    async def _send(self, frame: bytes) -> bool:
-        try:
-            await self._link.send(frame, text=True)
-        except Exception as error:  # the library's ConnectionClosed and whatever a dying transport raises
-            log.debug("frame not sent", extra={"station_id": self.station_id, "error": str(error)})
-            return False
-        return True
+    def _send(self, frame: bytes) -> bool:
+        return self._link.write(frame)
 
     def _error(self, frame: Call | BadFrame, code: str, description: str) -> bytes:
         metrics.call_errors(code)

@@ -5,18 +5,18 @@ Compression is off; frames are bounded; pings are sent by :mod:`socket_tier.live
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Sequence
 from http import HTTPStatus
 from typing import Any
 
 import orjson
-from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.asyncio.server import Server, ServerConnection, broadcast, serve
 from websockets.datastructures import Headers, MultipleValuesError
 from websockets.exceptions import ConnectionClosed, InvalidHeader
+from websockets.frames import DATA_OPCODES, Frame, Opcode
 from websockets.headers import parse_subprotocol
 from websockets.http11 import Request, Response
-from websockets.protocol import State
+from websockets.protocol import Event, State
 from websockets.typing import Subprotocol
 
 from evpower.config import Settings
@@ -30,13 +30,92 @@ log = get_logger(__name__)
 OPEN_TIMEOUT_S = 20.0
 CLOSE_TIMEOUT_S = 5.0
 RECEIVE_QUEUE_FRAMES = 8
+EARLY_MESSAGES = 16
+MAX_UNREAD_BYTES = 1024 * 1024
+
+Sink = Callable[[bytes], None]
+"""Takes one message; must not raise."""
 
 
 class TierSocket(ServerConnection):
-    """A server socket that carries what the gate decided."""
+    """A server socket that carries what the gate decided and hands charger frames over as they arrive.
+
+    A charger's messages go straight from the protocol to :attr:`sink`: a reader task of its own would cost more
+    than reading, checking and answering a message. Messages that arrive before :meth:`attach` wait.
+    """
 
     admitted: Pass | None = None
     address: str = ""
+    sink: Sink | None = None
+    on_alive: Callable[[], None] | None = None
+    _fragments: bytearray | None = None
+    _early: list[bytes] | None = None
+    _held = False
+
+    def attach(self, sink: Sink, on_alive: Callable[[], None]) -> None:
+        """Deliver every message to ``sink`` from now on; ``on_alive`` hears of every frame, pongs included."""
+        early, self._early = self._early, None
+        self.sink, self.on_alive = sink, on_alive
+        for data in early or ():
+            sink(data)
+        self.resume()
+
+    def process_event(self, event: Event) -> None:
+        if self.admitted is None or not isinstance(event, Frame):
+            super().process_event(event)
+            return
+        if self.on_alive is not None:
+            self.on_alive()
+        opcode = event.opcode
+        if opcode in DATA_OPCODES:
+            if opcode is not Opcode.CONT:
+                self._fragments = None if event.fin else bytearray()
+            if self._fragments is None:
+                self._deliver(bytes(event.data))
+                return
+            self._fragments += event.data
+            if event.fin:
+                data, self._fragments = bytes(self._fragments), None
+                self._deliver(data)
+        elif opcode is Opcode.PONG:
+            super().process_event(event)
+
+    def _deliver(self, data: bytes) -> None:
+        if self.sink is not None:
+            self.sink(data)
+            return
+        if self._early is None:
+            self._early = []
+        self._early.append(data)
+        if len(self._early) >= EARLY_MESSAGES:
+            self.hold()
+
+    def hold(self) -> None:
+        """Stop reading: what is not read is not acknowledged, and the charger's own TCP window holds it."""
+        if not self._held:
+            self._held = True
+            self.transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read again."""
+        if self._held:
+            self._held = False
+            if not self.transport.is_closing():
+                self.transport.resume_reading()
+
+    def write(self, frame: bytes) -> bool:
+        """Send a text frame without waiting; false when the socket is no longer open.
+
+        A charger that sends and does not read is cut off before its answers fill the memory.
+        """
+        if self.protocol.state is not State.OPEN:
+            return False
+        broadcast((self,), frame, text=True)
+        if self.transport.get_write_buffer_size() > MAX_UNREAD_BYTES:
+            log.warning("charger does not read its answers", extra={"address": self.address})
+            self.transport.abort()
+            return False
+        return True
 
 
 ChargerHandler = Callable[[TierSocket, Pass], Awaitable[None]]
@@ -180,20 +259,6 @@ class SocketServer:
             log.exception("socket handler failed")
         finally:
             self._gate.leave(connection.address)
-
-
-async def frames(connection: ServerConnection) -> AsyncIterator[bytes]:
-    """Messages of a socket as bytes until it closes, however it closes.
-
-    Text is not decoded here: JSON must be UTF-8 anyway, and a frame that is not is answered, not a reason to close.
-    """
-    with suppress(ConnectionClosed):
-        while True:
-            yield await connection.recv(decode=False)
-
-
-def is_open(connection: ServerConnection) -> bool:
-    return connection.protocol.state is State.OPEN
 
 
 def _peer(connection: ServerConnection) -> str:

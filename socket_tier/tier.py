@@ -31,7 +31,7 @@ from socket_tier.location_stream import STREAM_PATHS, LocationStream
 from socket_tier.meter_flush import MeterFlush
 from socket_tier.ocpp16.routes import DIALECT as OCPP16
 from socket_tier.registry import INBOX_BLOCK_S, Registry
-from socket_tier.server import SocketServer, TierSocket, frames
+from socket_tier.server import SocketServer, TierSocket
 from socket_tier.services import Services
 
 log = get_logger(__name__)
@@ -66,12 +66,7 @@ class ChargerSocket:
         return self.connection.last_seen
 
     async def ping(self) -> None:
-        pong = asyncio.ensure_future(await self.socket.ping())
-        pong.add_done_callback(self._ponged)
-
-    def _ponged(self, pong: asyncio.Future[float]) -> None:
-        if not pong.cancelled() and pong.exception() is None:
-            self.connection.last_seen = time.monotonic()
+        await self.socket.ping()
 
     async def close(self, code: int, reason: str) -> None:
         await self.connection.close(code, reason)
@@ -219,8 +214,10 @@ class SocketTier:
         try:
             await self.registry.register(connection.station_id, connection)
             await self._changed([connection.station_id])
-            await connection.run(frames(socket))
+            socket.attach(connection.receive, connection.alive)
+            await socket.wait_closed()
         finally:
+            await connection.finish()
             timer.cancel()
             self._sockets.discard(watched)
             metrics.connected.dec()

@@ -39,29 +39,37 @@ def admission(**changes: Any) -> Admission:
 
 
 class FakeLink:
-    """Collects what is sent; ``answer`` may reply to our calls."""
+    """Collects what is written; ``held`` tells whether reading is stopped."""
 
     def __init__(self) -> None:
         self.sent: list[Any] = []
         self.closed: tuple[int, str] | None = None
-        self.arrived = asyncio.Condition()
+        self.held = False
+        self._moved = asyncio.Event()
 
-    async def send(self, message: bytes, *, text: bool | None = None) -> None:
+    def write(self, frame: bytes) -> bool:
         if self.closed is not None:
-            raise ConnectionError("closed")
-        assert text is True
-        self.sent.append(orjson.loads(message))
-        async with self.arrived:
-            self.arrived.notify_all()
+            return False
+        self.sent.append(orjson.loads(frame))
+        self._moved.set()
+        return True
+
+    def hold(self) -> None:
+        self.held = True
+
+    def resume(self) -> None:
+        self.held = False
+        self._moved.set()
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         self.closed = self.closed or (code, reason)
-        async with self.arrived:
-            self.arrived.notify_all()
+        self._moved.set()
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(5), self.arrived:
-            await self.arrived.wait_for(condition)
+        async with asyncio.timeout(5):
+            while not condition():
+                self._moved.clear()
+                await self._moved.wait()
 
     async def count(self, number: int) -> list[Any]:
         await self.until(lambda: len(self.sent) >= number)
@@ -91,7 +99,7 @@ class Bench:
         )
 
     async def feed(self, *frame: Any) -> None:
-        await self.connection.feed(orjson.dumps(list(frame)))
+        self.connection.receive(orjson.dumps(list(frame)))
 
 
 async def _nothing(_stations: list[str]) -> None:

@@ -1,10 +1,9 @@
 """The rules of one connection (ocpp.md §2), without a network."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
-import orjson
 import psycopg
 import pytest
 
@@ -67,7 +66,7 @@ async def test_a_repeated_message_id_gets_the_same_answer_without_side_effects(b
     b = bench({"Heartbeat": Route(handler)})
     await b.feed(2, "a", "Heartbeat", {})
     await b.link.count(1)
-    await b.connection.feed(b'[2, "a", "Heartbeat", {}]')  # formatted anew, same content
+    b.connection.receive(b'[2, "a", "Heartbeat", {}]')  # formatted anew, same content
     assert await b.link.count(2) == [[3, "a", HEARTBEAT]] * 2
     assert len(handler.seen) == 1
 
@@ -122,7 +121,7 @@ async def test_bad_frames_are_answered_and_the_connection_goes_on(
     bench: MakeBench, frame: bytes, message_id: str, code: str
 ) -> None:
     b = bench({"Heartbeat": Route(beat), "MeterValues": Route(beat)})
-    await b.connection.feed(frame)
+    b.connection.receive(frame)
     (answer,) = await b.link.count(1)
     assert answer[:3] == [4, message_id, code]
     assert b.link.closed is None
@@ -237,7 +236,7 @@ async def test_a_message_with_a_fault_handler_is_never_refused(bench: MakeBench,
         return {}
 
     b = bench({"StopTransaction": Route(Counting({}), Durability.COMMIT, on_fault=keep)})
-    await b.connection.feed(frame)
+    b.connection.receive(frame)
     assert await b.link.count(1) == [[3, "a", {}]]
     assert len(kept) == 1
 
@@ -401,7 +400,7 @@ async def test_commands_wait_until_the_charger_has_spoken(bench: MakeBench) -> N
     assert not b.connection.accepts_commands
     await b.feed(2, "a", "Heartbeat", {})
     await b.link.count(1)
-    await b.link.until(lambda: b.connection.accepts_commands)
+    assert b.connection.accepts_commands
     assert b.drained == ["station-1"]
 
 
@@ -409,15 +408,12 @@ async def test_what_was_received_is_applied_although_the_charger_is_gone(bench: 
     handler = Counting()
     handler.gate.clear()
     b = bench({"Heartbeat": Route(handler)})
-
-    async def frames() -> AsyncIterator[bytes]:
-        for number in range(3):
-            yield orjson.dumps([2, str(number), "Heartbeat", {}])
-
-    running = asyncio.create_task(b.connection.run(frames()))
+    for number in range(3):
+        await b.feed(2, str(number), "Heartbeat", {})
+    ending = asyncio.create_task(b.connection.finish())
     await asyncio.sleep(0)
     handler.gate.set()
-    await running
+    await ending
     assert len(handler.seen) == 3
 
 
@@ -428,21 +424,25 @@ async def test_a_full_queue_stops_reading_until_there_is_room(
     handler = Counting()
     handler.gate.clear()
     b = bench({"Heartbeat": Route(handler)})
-    taken = 0
-
-    async def frames() -> AsyncIterator[bytes]:
-        nonlocal taken
-        for number in range(20):
-            taken += 1
-            yield orjson.dumps([2, str(number), "Heartbeat", {}])
-
-    running = asyncio.create_task(b.connection.run(frames()))
-    for _ in range(50):
-        await asyncio.sleep(0)
-    assert taken < 10
+    for number in range(3):
+        await b.feed(2, str(number), "Heartbeat", {})
+    assert not b.link.held
+    await b.feed(2, "3", "Heartbeat", {})
+    assert b.link.held
     handler.gate.set()
-    await running
-    assert len(b.link.sent) == 20
+    await b.link.until(lambda: not b.link.held)
+    assert len(await b.link.count(4)) == 4
+
+
+async def test_large_messages_fill_the_queue_sooner(bench: MakeBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_QUEUED_BYTES", 1000)
+    handler = Counting()
+    handler.gate.clear()
+    b = bench({"Heartbeat": Route(handler)})
+    await b.feed(2, "a", "Heartbeat", {"x": "y" * 2000})
+    assert b.link.held
+    handler.gate.set()
+    await b.link.until(lambda: not b.link.held)
 
 
 async def test_deferred_work_follows_the_answer(bench: MakeBench) -> None:
