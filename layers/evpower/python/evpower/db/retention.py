@@ -18,18 +18,20 @@ class Purge:
     """Rows of ``table`` older than ``days`` by the column ``order`` (whose index finds them) that are done with."""
 
     table: str
-    key: str
     order: str
     days: int
     condition: str = "true"
 
     @property
     def statement(self) -> str:
-        """Deletes one batch; other runs' rows are skipped."""
+        """Deletes one batch by physical place: the cost is the batch's, whatever the table's size.
+
+        The rows are locked before their place is used, so it cannot change; other runs' rows are skipped.
+        """
         return (
-            f"DELETE FROM {self.table} WHERE ({self.key}) IN ("  # noqa: S608 - names from this file
-            f"SELECT {self.key} FROM {self.table} WHERE {self.order} < %s AND {self.condition}"
-            f" ORDER BY {self.order} LIMIT %s FOR UPDATE SKIP LOCKED)"
+            f"DELETE FROM {self.table} WHERE ctid = ANY (ARRAY("  # noqa: S608 - names from this file
+            f"SELECT ctid FROM {self.table} WHERE {self.order} < %s AND {self.condition}"
+            f" ORDER BY {self.order} LIMIT %s FOR UPDATE SKIP LOCKED))"
         )
 
 
@@ -37,16 +39,16 @@ def purges(settings: Settings) -> tuple[Purge, ...]:
     """What is deleted by age. The ledger, settlements, sessions and top-ups are kept for good."""
     events, audit = settings.event_retention_days, settings.audit_retention_days
     return (
-        Purge("station_events", "id", "received_at", events),
-        Purge("payment_inbox", "id", "received_at", events, "state = 'processed'"),
+        Purge("station_events", "received_at", events),
+        Purge("payment_inbox", "received_at", events, "state = 'processed'"),
         # What nobody could explain stays as long as the books must be explained.
-        Purge("payment_inbox", "id", "received_at", audit, "state <> 'received'"),
-        Purge("station_commands", "id", "created_at", events, "status NOT IN ('queued', 'sent')"),
-        Purge("push_outbox", "id", "created_at", events, "state IN ('done', 'failed')"),
-        Purge("audit_logs", "id", "created_at", audit),
-        Purge("idempotency_keys", "scope, key", "created_at", _IDEMPOTENCY_DAYS),
-        Purge("used_nonces", "nonce", "expires_at", 0),
-        Purge("rate_counters", "bucket, window_start", "window_start", _COUNTER_DAYS),
+        Purge("payment_inbox", "received_at", audit, "state <> 'received'"),
+        Purge("station_commands", "created_at", events, "status NOT IN ('queued', 'sent')"),
+        Purge("push_outbox", "created_at", events, "state IN ('done', 'failed')"),
+        Purge("audit_logs", "created_at", audit),
+        Purge("idempotency_keys", "created_at", _IDEMPOTENCY_DAYS),
+        Purge("used_nonces", "expires_at", 0),
+        Purge("rate_counters", "window_start", _COUNTER_DAYS),
     )
 
 

@@ -1,0 +1,257 @@
+"""No sweep, list or hot path may scan a big table: each is run against a grown database and its plans are read."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import orjson
+import psycopg
+import pytest
+from psycopg.rows import dict_row
+
+from evpower.accounts import repository as accounts
+from evpower.balance import repository as balance
+from evpower.charging.repository import meter_values, sessions, sweeps, transactions
+from evpower.commands import repository as commands
+from evpower.config import Settings
+from evpower.db import Conn, retention
+from evpower.db import ledger_audit as questions
+from evpower.payments import repository as payments
+from evpower.stations.repository import stations
+from tests.conftest import create_database, drop_database
+from tests.integration.evpower.db import network
+
+NOW = datetime.now(UTC)
+AGO = NOW - timedelta(hours=1)
+
+# A network some months old: 2,000 clients, 20,000 ended sessions, 40,000 ledger rows and so on, a few live ones.
+_GROW = """
+SET session_replication_role = replica; -- no counting triggers while loading
+INSERT INTO clients (id, balance) SELECT 'c' || n, 0 FROM generate_series(1, 2000) n;
+INSERT INTO locations (id, name) SELECT 'l' || n, 'L' FROM generate_series(1, 100) n;
+INSERT INTO stations (id, serial_number, location_id, last_heartbeat_at, is_available, connection_epoch)
+    SELECT 's' || n, 'sn' || n, 'l' || (n % 100 + 1), now(), true, n FROM generate_series(1, 1000) n;
+INSERT INTO connectors (station_id, connector_number) SELECT 's' || n, 1 FROM generate_series(1, 1000) n;
+INSERT INTO charging_sessions (id, user_id, station_id, connector_id, id_tag, state, price, created_at,
+    settlement_revision, energy_wh, settled_energy_wh, last_meter_at, ocpp_transaction_id, stop_time)
+    SELECT 'x' || n, 'c' || (n % 2000 + 1), 's' || (n % 1000 + 1), 1, 'TAG' || n, 'stopped', '{"rate_per_kwh": "13"}',
+           now() - n * interval '1 hour', 1, 1, 1, now() - n * interval '1 hour', n, now()
+      FROM generate_series(1, 20000) n;
+INSERT INTO charging_sessions (id, user_id, station_id, connector_id, id_tag, state, price, created_at,
+    stop_requested_at, auto_stop_at, ocpp_transaction_id)
+    SELECT 'y' || n, 'c' || n, 's' || n, 1, 'LIVE' || n, (ARRAY['pending', 'charging', 'stopping'])[n % 3 + 1],
+           '{"rate_per_kwh": "13"}', now() - interval '1 day', now(), now(), 20000 + n FROM generate_series(1, 60) n;
+INSERT INTO settlements SELECT 'x' || n, 1, 'test', 1, 1, 0, 0, 0, 0 FROM generate_series(1, 20000) n;
+INSERT INTO payment_transactions_odengi (client_id, transaction_type, amount, balance_before, balance_after, source_key,
+    charging_session_id, balance_topup_id)
+    SELECT 'c' || (n % 2000 + 1), 'charge_reserve', 0, 0, 0, 'k' || n, 'x' || (n % 20000 + 1), NULL
+      FROM generate_series(1, 40000) n;
+INSERT INTO balance_topups (client_id, order_id, invoice_id, requested_amount, status, needs_status_check, created_at,
+    invoice_expires_at)
+    SELECT 'c' || (n % 2000 + 1), 'o' || n, 'i' || n, 10, 'expired', false, now() - n * interval '1 minute', now()
+      FROM generate_series(1, 20000) n;
+INSERT INTO balance_topups (client_id, order_id, requested_amount, next_check_at, invoice_expires_at)
+    SELECT 'c' || n, 'open' || n, 10, now() - interval '1 minute', now() - interval '1 minute'
+      FROM generate_series(1, 50) n;
+INSERT INTO payment_inbox (provider, order_id, fingerprint, payload, signature_scheme, state, received_at)
+    SELECT 'ODENGI', 'o' || n, 'f' || n, '{}', 'hash', CASE WHEN n > 19950 THEN 'received' ELSE 'processed' END,
+           now() - n * interval '10 minutes' FROM generate_series(1, 20000) n;
+INSERT INTO topup_refunds (topup_id, client_id, trans_id, amount, is_full, request_key, state, requested_by)
+    SELECT 1, 'c1', 't', 1, false, 'r' || n, 'succeeded', 'test' FROM generate_series(1, 5000) n;
+INSERT INTO station_commands (id, station_id, action, status, expires_at, requested_by, session_id, created_at)
+    SELECT 'k' || n, 's' || (n % 1000 + 1), 'RemoteStopTransaction',
+           CASE WHEN n > 19950 THEN 'queued' ELSE 'accepted' END, now(), 'test', 'x' || n,
+           now() - n * interval '10 minutes'
+      FROM generate_series(1, 20000) n;
+INSERT INTO ocpp_transactions (id, station_id, connector_id, id_tag, meter_start, started_at, session_id, status)
+    SELECT n, 's' || (n % 1000 + 1), 1, 'TAG' || n, 0, now() - n * interval '10 minutes', 'x' || n,
+           CASE WHEN n > 19950 THEN 'active' ELSE 'stopped' END FROM generate_series(1, 20000) n;
+INSERT INTO ocpp_meter_values (station_id, connector_id, session_id, received_at, raw)
+    SELECT 's' || (n % 1000 + 1), 1, 'x' || (n % 20000 + 1), now() - n * interval '1 second', '{}'
+      FROM generate_series(1, 20000) n;
+INSERT INTO station_events (station_id, type, received_at)
+    SELECT 's' || (n % 1000 + 1), 't', now() - n * interval '10 minutes' FROM generate_series(1, 20000) n;
+INSERT INTO audit_logs (operation, client_id, created_at)
+    SELECT 'o', 'c' || (n % 2000 + 1), now() - n * interval '10 minutes' FROM generate_series(1, 20000) n;
+INSERT INTO push_outbox (user_id, event, dedup_key, state, created_at)
+    SELECT 'c1', 'e', 'd' || n, 'done', now() - n * interval '10 minutes' FROM generate_series(1, 20000) n;
+INSERT INTO idempotency_keys (scope, key, fingerprint, created_at)
+    SELECT 's', 'k' || n, 'f', now() - n * interval '10 minutes' FROM generate_series(1, 20000) n;
+INSERT INTO used_nonces SELECT 'n' || n, now() - n * interval '10 minutes' FROM generate_series(1, 20000) n;
+INSERT INTO rate_counters SELECT 'b' || n, now() - n * interval '10 minutes', 1 FROM generate_series(1, 20000) n;
+SET session_replication_role = DEFAULT;
+ANALYZE;
+"""
+BIG = {
+    "clients", "charging_sessions", "payment_transactions_odengi", "balance_topups", "payment_inbox", "topup_refunds",
+    "station_commands", "ocpp_transactions", "ocpp_meter_values", "station_events", "audit_logs", "push_outbox",
+    "idempotency_keys", "used_nonces", "rate_counters", "settlements",
+}  # fmt: skip
+
+
+class Explained:
+    """A connection that reads the plan of each statement before it runs it."""
+
+    def __init__(self, conn: psycopg.AsyncConnection[dict[str, Any]]) -> None:
+        self._conn = conn
+        self.scans: list[str] = []
+        self.indexes: set[str] = set()
+        self.statements = 0
+
+    async def execute(self, query: Any, params: Any = None, **options: Any) -> Any:
+        text = query if isinstance(query, bytes) else str(query).encode()
+        if text.lstrip()[:6].upper() in (b"SELECT", b"UPDATE", b"DELETE", b"INSERT", b"WITH S", b"WITH D"):
+            self.statements += 1
+            cursor = await self._conn.execute(b"EXPLAIN (FORMAT JSON) " + text, params)
+            row = await cursor.fetchone()
+            assert row is not None
+            self._read(row["QUERY PLAN"][0]["Plan"])
+        return await self._conn.execute(query, params, **options)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._conn, name)
+
+    def _read(self, node: dict[str, Any]) -> None:
+        relation = node.get("Relation Name", "")
+        if node["Node Type"] == "Seq Scan" and (relation in BIG or relation.startswith("ocpp_meter_values_2")):
+            self.scans.append(relation)
+        if "Index Name" in node:
+            self.indexes.add(node["Index Name"])
+        for child in node.get("Plans", []):
+            self._read(child)
+
+
+@pytest.fixture(scope="module")
+def grown_url(postgres: str, _template: str) -> Iterator[str]:
+    name = f"{_template}_grown"
+    dsn = create_database(postgres, name, _template)
+    with network.owner(dsn) as conn:
+        conn.execute(_GROW.encode())
+    yield dsn
+    drop_database(postgres, name)
+
+
+@pytest.fixture
+async def explain(grown_url: str) -> AsyncIterator[Callable[..., Awaitable[Explained]]]:
+    """Runs a piece of work under a role in a transaction that is rolled back; what its plans did."""
+    conn = await psycopg.AsyncConnection.connect(grown_url, row_factory=dict_row)
+
+    async def run(
+        work: Callable[[Any], Awaitable[object]], role: str = "evpower_worker", claims: dict[str, str] | None = None
+    ) -> Explained:
+        explained = Explained(conn)
+        await conn.execute("SET LOCAL random_page_cost = 1.1")  # solid state disks, as everywhere by now
+        await conn.execute(f"SET LOCAL ROLE {role}".encode())
+        await conn.execute("SELECT set_config('request.jwt.claims', %s, true)", (orjson.dumps(claims or {}).decode(),))
+        await work(explained)
+        await conn.rollback()
+        return explained
+
+    yield run
+    await conn.close()
+
+
+Explain = Callable[..., Awaitable[Explained]]
+Work = Callable[[Conn], Awaitable[object]]
+
+SWEEPS: dict[str, tuple[Work, str]] = {
+    "never_started": (lambda c: sweeps.never_started(c, AGO, 100), "charging_sessions_live_idx"),
+    "too_long": (lambda c: sweeps.too_long(c, AGO, 100), "charging_sessions_live_idx"),
+    "on_silent_stations": (lambda c: sweeps.on_silent_stations(c, AGO, 100), ""),
+    "readings_overdue": (lambda c: sweeps.readings_overdue(c, NOW, 100), "charging_sessions_auto_stop_idx"),
+    "stop_unanswered": (lambda c: sweeps.stop_unanswered(c, NOW, 100), "station_commands_session_idx"),
+    "late_readings": (lambda c: sweeps.late_readings(c, NOW, 100), ""),
+    "open_command": (lambda c: sweeps.open_command(c, "x7", "RemoteStopTransaction"), "station_commands_session_idx"),
+    "due_topups": (lambda c: payments.claim_due_topups(c, NOW, NOW, 40), "balance_topups_due_idx"),
+    "due_callbacks": (lambda c: payments.claim_due_callbacks(c, NOW, NOW, 40), "payment_inbox_due_idx"),
+    "due_refunds": (lambda c: payments.claim_due_refunds(c, NOW, NOW, 40), "topup_refunds_open_idx"),
+    "expire_overdue": (lambda c: payments.expire_overdue(c, NOW, NOW, 40), ""),
+    "schedule_forgotten": (lambda c: payments.schedule_forgotten(c, NOW), "balance_topups_due_idx"),
+    "redelivery": (lambda c: commands.sweep(c, lease_until=NOW, now=NOW, limit=100), "station_commands_open_idx"),
+    "silent_stations": (lambda c: stations.mark_silent(c, AGO, 200), ""),
+}
+
+
+@pytest.mark.parametrize("name", sorted(SWEEPS))
+async def test_sweeps_find_their_rows_by_index(explain: Explain, name: str) -> None:
+    work, index = SWEEPS[name]
+    plan = await explain(work)
+    assert plan.statements > 0
+    assert plan.scans == []
+    assert not index or index in plan.indexes
+
+
+@pytest.mark.parametrize("purge", retention.purges(Settings()), ids=lambda purge: f"{purge.table}-{purge.days}")
+async def test_housekeeping_finds_old_rows_by_index(explain: Explain, purge: retention.Purge) -> None:
+    # An ordinary day: the rows are up to 138.9 days old, and only the oldest are too old.
+    plan = await explain(lambda c: retention.purge_batch(c, purge, NOW - timedelta(days=138 - purge.days)))
+    assert plan.statements == 1
+    assert plan.scans == []
+
+
+@pytest.mark.parametrize("check", questions.CHECKS, ids=lambda check: check.name)
+async def test_the_audit_scans_no_table_that_grows_with_business(explain: Explain, check: questions.Check) -> None:
+    """The clients are scanned on purpose; the ledger, sessions and top-ups are not."""
+    plan = await explain(lambda c: questions.run_check(c, check, NOW))
+    assert plan.statements == 1
+    assert set(plan.scans) <= {"clients"}
+
+
+HOT: dict[str, Work] = {
+    "client": lambda c: accounts.get_client(c, "c7"),
+    "client_locked": lambda c: accounts.lock_client(c, "c7"),
+    "entry_by_source": lambda c: accounts.entry_by_source(c, "k7"),
+    "ledger_sum": lambda c: accounts.ledger_sum(c, "c7"),
+    "session": lambda c: sessions.get(c, "x7"),
+    "live_of_client": lambda c: sessions.live_of_client(c, "c7"),
+    "live_on_connector": lambda c: sessions.live_on_connector(c, "s7", 1),
+    "latest_by_tag": lambda c: sessions.latest_by_tag(c, "s7", "TAG7"),
+    "session_history": lambda c: sessions.history(c, "c7", 50, 0),
+    "balance_totals": lambda c: balance.totals(c, "c7"),
+    "balance_history": lambda c: balance.history(c, "c7", 50, 0),
+    "balance_history_length": lambda c: balance.history_length(c, "c7"),
+    "topup": lambda c: payments.find_topup(c, order_id="o7"),
+    "topup_by_invoice": lambda c: payments.find_topup(c, invoice_id="i7"),
+    "transaction": lambda c: transactions.get(c, "s8", 7),
+    "active_with_tag": lambda c: transactions.active_with_tag(c, "s8", "TAG7"),
+    "meter_context": lambda c: meter_values.context_row(c, "s8", 7),
+    "queued_for": lambda c: commands.queued_for(c, {f"s{n}": n for n in range(1, 50)}, NOW, 200),
+}
+
+
+@pytest.mark.parametrize("name", sorted(HOT))
+async def test_hot_paths_and_lists_use_indexes(explain: Explain, name: str) -> None:
+    plan = await explain(HOT[name])
+    assert plan.statements > 0
+    assert plan.scans == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["client", "client_locked", "session", "session_history", "balance_totals", "balance_history", "topup",
+     "topup_by_invoice", "live_of_client"],
+)  # fmt: skip
+async def test_policies_of_the_api_do_not_take_the_indexes_away(explain: Explain, name: str) -> None:
+    plan = await explain(HOT[name], role="evpower_api", claims={"sub": "c7"})
+    assert plan.statements > 0
+    assert plan.scans == []
+
+
+async def test_the_apps_own_reads_use_indexes(explain: Explain) -> None:
+    """What the app asks PostgREST for (mobile-api.md §11.2)."""
+
+    async def reads(conn: Conn) -> None:
+        await conn.execute(
+            "SELECT * FROM charging_sessions WHERE user_id = %s ORDER BY created_at DESC LIMIT 50", ("c7",)
+        )
+        await conn.execute(
+            "SELECT * FROM balance_topups WHERE client_id = %s ORDER BY created_at DESC LIMIT 50", ("c7",)
+        )
+        await conn.execute(
+            "SELECT amount FROM payment_transactions_odengi WHERE balance_topup_id = %s AND client_id = %s", (7, "c7")
+        )
+        await conn.execute("SELECT balance FROM clients WHERE id = %s", ("c7",))
+
+    plan = await explain(reads, role="authenticated", claims={"sub": "c7"})
+    assert plan.statements == 4
+    assert plan.scans == []
