@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from evpower.charging import service as charging
 from evpower.clock import Clock
@@ -26,6 +26,7 @@ from socket_tier.schemas import OutboundInvalid
 from socket_tier.unavailable import is_unavailable
 
 log = get_logger(__name__)
+T = TypeVar("T")
 
 POLL_S = 10.0
 POLL_DEGRADED_S = 1.0
@@ -82,7 +83,7 @@ class Dispatcher:
         self._poll_s = poll_s
         self._poll_degraded_s = poll_degraded_s
         self._lines: dict[str, list[str]] = {}  # station -> command ids waiting, the running one first
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._poller: asyncio.Task[None] | None = None
         self._stopping = False
         self.queue_degraded: Callable[[], bool] = lambda: False
@@ -145,47 +146,64 @@ class Dispatcher:
     async def _work(self, station_id: str, line: list[str]) -> None:
         try:
             while line:
-                await self._guarded(self._dispatch(station_id, line[0]))
-                del line[0]
+                again = await self._guarded(self._dispatch(station_id, line[0]))
+                if not again:
+                    del line[0]
         finally:
             del self._lines[station_id]
 
-    async def _dispatch(self, station_id: str, command_id: str) -> None:
+    async def _dispatch(self, station_id: str, command_id: str) -> bool:
+        """Run one command; True when the charger has a newer socket here and the command still waits for it."""
         connection = self._registry.local(station_id)
         if connection is None or not connection.accepts_commands:
-            return
+            return False
         epoch, now = connection.epoch, self._clock.now()
         lease = timedelta(seconds=self._call_timeout_s) + _LEASE_MARGIN
         instance = self._registry.instance_id
         command = await self._database.run(
             lambda conn: service.claim(conn, command_id, epoch, instance, now, lease=lease)
         )
-        if command is None:
-            return
-        token = correlation_id.set(command.correlation_id)
-        try:
-            await self._call(connection, command)
-        finally:
-            correlation_id.reset(token)
+        waits = True  # not claimed: it may be queued for a newer connection
+        if command is not None:
+            token = correlation_id.set(command.correlation_id)
+            try:
+                waits = await self._call(connection, command) is CommandStatus.QUEUED
+            finally:
+                correlation_id.reset(token)
+        return waits and await self._moved(connection, command_id)
 
-    async def _call(self, connection: StationConnection, command: Command) -> None:
+    async def _moved(self, connection: StationConnection, command_id: str) -> bool:
+        """Whether the station has a newer socket here; one on another instance is told at once.
+
+        Use case: the charger comes back while a RemoteStop is in flight on its dead socket. Its new holder looked for
+        queued commands before this one was queued again, and would find it only by its poll.
+        """
+        station_id = connection.station_id
+        current = self._registry.local(station_id)
+        if current is not None:
+            return current is not connection and current.accepts_commands
+        lookup = await self._registry.owner(station_id)
+        if lookup.owner is not None and lookup.owner.instance_id != self._registry.instance_id:
+            await self._registry.hand_off(lookup.owner, station_id, command_id)
+        return False
+
+    async def _call(self, connection: StationConnection, command: Command) -> CommandStatus:
+        """Write the frame, wait for the answer, record it; the status that the command has now."""
         try:
             answer = await connection.call(command.action, command.payload, self._call_timeout_s)
         except CallTimedOut as error:
             if command.repeatable or not error.written:
                 # Use case: a busy charger misses a RemoteStop. It is written again until it expires.
-                await self._record_lost(command, str(error), written=error.written)
-            else:
-                await self._record(command, CommandStatus.TIMED_OUT, error=str(error))
+                return await self._record_lost(command, str(error), written=error.written)
+            return await self._record(command, CommandStatus.TIMED_OUT, error=str(error))
         except ConnectionGone as error:
-            await self._record_lost(command, str(error))
+            return await self._record_lost(command, str(error))
         except (CallRefused, OutboundInvalid, CallFailed) as error:
-            await self._record(command, CommandStatus.FAILED, error=str(error))
-        else:
-            spec = connection.dialect.commands[command.action]
-            accepted = spec.outcome(answer) is Outcome.ACCEPTED
-            outcome = CommandStatus.ACCEPTED if accepted else CommandStatus.REJECTED
-            await self._record(command, outcome, response=answer)
+            return await self._record(command, CommandStatus.FAILED, error=str(error))
+        spec = connection.dialect.commands[command.action]
+        accepted = spec.outcome(answer) is Outcome.ACCEPTED
+        outcome = CommandStatus.ACCEPTED if accepted else CommandStatus.REJECTED
+        return await self._record(command, outcome, response=answer)
 
     async def _record(
         self,
@@ -194,7 +212,7 @@ class Dispatcher:
         *,
         response: dict[str, Any] | None = None,
         error: str | None = None,
-    ) -> None:
+    ) -> CommandStatus:
         now = self._clock.now()
         hook = HOOKS.get((command.action, outcome))
         reason = outcome.value
@@ -210,18 +228,20 @@ class Dispatcher:
             await self._persistently(work)
         except _MovedOn:
             log.warning("answer came after the lease", extra={"command_id": command.id, "outcome": outcome})
-            return
+            return outcome
         log.info("command ended", extra={"command_id": command.id, "action": command.action, "outcome": outcome})
         emit({"CommandOutcome": 1}, Action=command.action, Outcome=outcome)
         if hook is not None:
             await self._changed([command.station_id])
+        return outcome
 
-    async def _record_lost(self, command: Command, error: str, *, written: bool = True) -> None:
+    async def _record_lost(self, command: Command, error: str, *, written: bool = True) -> CommandStatus:
         now = self._clock.now()
-        status = await self._persistently(
+        status: CommandStatus = await self._persistently(
             lambda conn: service.connection_lost(conn, command, error, now, written=written)
         )
         log.info("command unanswered", extra={"command_id": command.id, "action": command.action, "status": status})
+        return status
 
     async def _persistently(self, work: Callable[[Conn], Awaitable[Any]]) -> Any:
         """Commit an outcome even if PostgreSQL is away for a moment: losing it would leave the command to its lease."""
@@ -262,12 +282,13 @@ class Dispatcher:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _guarded(self, work: Awaitable[None]) -> None:
+    async def _guarded(self, work: Awaitable[T]) -> T | None:
         """One command's failure never stops the others; its row is still open for poll and sweep."""
         try:
-            await work
+            return await work
         except Exception as error:
             if is_unavailable(error) or isinstance(error, TimeoutError):
                 log.warning("left to poll and sweep: the database is away", extra={"error": str(error)})
             else:
                 log.exception("command failed in an unexpected way")
+            return None

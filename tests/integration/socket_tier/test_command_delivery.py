@@ -437,6 +437,47 @@ async def test_a_stop_lost_with_its_socket_is_written_on_the_next_one(make: Make
     assert second.calls == [(REMOTE_STOP, {"transactionId": 7})]
 
 
+@pytest.mark.parametrize("home", ["same", "other"])
+async def test_the_charger_is_back_before_its_lost_stop_is_queued_again(
+    make: MakeInstance, db: PooledDatabase, home: str
+) -> None:
+    """Its new holder has already looked for queued commands; the stop follows it without waiting for a poll."""
+    dead = asyncio.Event()
+
+    async def lost(_action: str, _payload: Mapping[str, Any]) -> dict[str, Any]:
+        await dead.wait()
+        raise ConnectionGone
+
+    a, b = make("a"), make("b")
+    old = await a.connect("st-1", lost)
+    command = await queue_command(db, REMOTE_STOP, transactionId=7)
+    a.dispatcher.submit("st-1", command.id)
+    await old.called.wait()
+    new = await (a if home == "same" else b).connect("st-1")
+    await until(lambda: old.closed_with, "the old socket to be closed")
+    dead.set()
+    await until_status(db, command, CommandStatus.ACCEPTED)
+    assert len(new.calls) == 1
+
+
+async def test_a_command_claimed_for_a_socket_that_was_just_replaced_goes_to_the_new_one(
+    make: MakeInstance, db: PooledDatabase
+) -> None:
+    a = make("a")
+    old = await a.connect("st-1")
+    epoch = await db.run(lambda conn: connect_station(conn, "st-1", "a", CLOCK.now()))
+    command = await queue_command(db)
+    async with db.transaction() as blocker:
+        # The claim waits for this lock; meanwhile the new socket takes its place.
+        await blocker.execute("SELECT 1 FROM station_commands WHERE id = %s FOR UPDATE", (command.id,))
+        a.dispatcher.submit("st-1", command.id)
+        new = FakeConnection("st-1", epoch)
+        await a.registry.register("st-1", new)
+    await until_status(db, command, CommandStatus.ACCEPTED)
+    assert old.calls == []
+    assert len(new.calls) == 1
+
+
 async def test_the_answer_is_recorded_although_the_database_was_away_for_a_moment(
     make: MakeInstance, db: PooledDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
