@@ -4,6 +4,7 @@ The last versions that start without an account token are pinned in requirements
 """
 
 import hashlib
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -32,8 +33,12 @@ def python() -> Path:
     print(f"test: installing LocalStack into {_VENV} (the first time takes a few minutes)", file=sys.stderr, flush=True)
     shutil.rmtree(_VENV, ignore_errors=True)
     subprocess.run([sys.executable, "-m", "venv", str(_VENV)], check=True)
+    if importlib.util.find_spec("uv"):  # several times faster than pip
+        installer = [sys.executable, "-m", "uv", "pip", "install", "-q", "--python", str(interpreter)]
+    else:
+        installer = [str(interpreter), "-m", "pip", "install", "-q", "--no-input"]
     done = subprocess.run(
-        [interpreter, "-m", "pip", "install", "-q", "--no-input", "--require-hashes", "-r", str(_REQUIREMENTS)],
+        [*installer, "--require-hashes", "-r", str(_REQUIREMENTS)],
         capture_output=True,
         text=True,
         check=False,
