@@ -109,7 +109,7 @@ class Chaos:
         drivers = [await self.world.driver(5_000) for _ in range(self.plan.lines)]
         for _ in range((self.plan.lines + 1) // 2):
             self.points.append(await self.world.charger(call_timeout_s=10, seed=self.plan.seed))
-        sweeper = asyncio.create_task(self._sweep())
+        beside = [asyncio.create_task(self._sweep()), asyncio.create_task(self._progress())]
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._kill())
@@ -117,8 +117,9 @@ class Chaos:
                     group.create_task(self._line(number, driver))
             self.report.findings += await self._rest()
         finally:
-            sweeper.cancel()
-            await asyncio.gather(sweeper, return_exceptions=True)
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
         self.report.acknowledged = sum(len(point.acknowledged) for point in self.points)
         self.report.reconnects = sum(point.link.record.connections - 1 for point in self.points)
         self.report.seconds = time.monotonic() - began
@@ -143,6 +144,16 @@ class Chaos:
             for name in SWEEPS:
                 await self.victims.sweep(name)
             await asyncio.sleep(2)
+
+    async def _progress(self) -> None:
+        while True:
+            await asyncio.sleep(10)
+            online = sum(point.link.is_online for point in self.points)
+            print(
+                f"{self.report.sessions} sessions, {self.report.kills.total()} kills, "
+                f"{online} of {len(self.points)} chargers online, {dict(self.report.retries)}",
+                flush=True,
+            )
 
     # --- the drivers -----------------------------------------------------------------------------------------
 
@@ -249,15 +260,27 @@ class SystemVictims:
 
     def __init__(self, system: LocalSystem) -> None:
         self._system = system
+        self._coming_back: dict[str, asyncio.Task[None]] = {}
 
     async def kill_nine(self, name: str, choice: random.Random) -> bool:
-        """SIGKILL a random process of a function, or a random instance of the socket tier."""
-        processes = self._system.processes
+        """SIGKILL a random process of a function, or a random instance of the socket tier that is up."""
+        if self._system.failure.done():
+            raise self._system.failure.result()
         if name == "socket_tier":
-            name = choice.choice([known for known in processes if known.startswith("socket-tier-")])
-        if not processes[name]:
+            return self._kill_instance(choice)
+        processes = self._system.processes[name]
+        if processes:
+            self._system.kill(name, index=choice.randrange(len(processes)))
+        return bool(processes)
+
+    def _kill_instance(self, choice: random.Random) -> bool:
+        instances = [name for name in self._system.processes if name.startswith("socket-tier-")]
+        up = [name for name in instances if name not in self._coming_back or self._coming_back[name].done()]
+        if not up:
             return False
-        self._system.kill(name, index=choice.randrange(len(processes[name])))
+        name = choice.choice(up)
+        pid = self._system.kill(name)
+        self._coming_back[name] = asyncio.create_task(self._system.wait_back(name, pid))
         return True
 
     async def sweep(self, name: str) -> None:
@@ -285,10 +308,10 @@ async def run(plan: Plan, data: Path | None = None) -> Report:
 def main() -> int:
     """Entry of ``python -m tests.e2e.chaos``."""
     parser = argparse.ArgumentParser(prog="./dev bench chaos", description=__doc__)
-    parser.add_argument("--seed", type=int, default=Plan.seed)
+    parser.add_argument("--seed", type=int, default=Plan().seed)
     parser.add_argument("--sessions", type=int, default=1000)
     parser.add_argument("--kills", type=int, default=250)
-    parser.add_argument("--lines", type=int, default=Plan.lines)
+    parser.add_argument("--lines", type=int, default=Plan().lines)
     parser.add_argument("--data", type=Path, help="keep logs and database there")
     arguments = parser.parse_args()
     plan = Plan(arguments.seed, arguments.sessions, arguments.kills, arguments.lines)
