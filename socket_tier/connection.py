@@ -97,6 +97,8 @@ class ChargerConnection:
         self._queue: deque[tuple[Call | BadFrame, bytes]] = deque()
         self._queued_bytes = 0
         self._holding = False
+        self._busy = False  # a quick handler has a message
+        self._idle: asyncio.Event | None = None
         self._worker: asyncio.Task[None] | None = None
         self._line = asyncio.Lock()
         self._waiting: tuple[str, asyncio.Future[dict[str, Any]]] | None = None
@@ -134,7 +136,7 @@ class ChargerConnection:
         elif isinstance(frame, BadFrame) and self._route(frame.action) is None:
             metrics.call_errors(frame.code)
             self._send(rpc.error_frame(frame.id, frame.code, frame.description))
-        else:
+        elif not (isinstance(frame, Call) and self._quickly(frame, data)):
             self._enqueue(frame, data)
 
     def alive(self) -> None:
@@ -145,10 +147,9 @@ class ChargerConnection:
         """The socket is closed: pending calls fail, what was received is still applied."""
         self._closed = True
         self._fail_waiting(ConnectionGone())
-        if self._worker is not None:
-            # What was received is true even if the charger is gone; it is applied although nobody hears it.
-            with suppress(asyncio.CancelledError):
-                await asyncio.shield(self._worker)
+        # What was received is true even if the charger is gone; it is applied although nobody hears it.
+        with suppress(asyncio.CancelledError):
+            await self.drained()
 
     def _enqueue(self, frame: Call | BadFrame, data: bytes) -> None:
         self._queue.append((frame, data))
@@ -156,8 +157,39 @@ class ChargerConnection:
         if len(self._queue) >= MAX_QUEUED_CALLS or self._queued_bytes > MAX_QUEUED_BYTES:
             self._holding = True
             self._link.hold()
-        if self._worker is None:
+        self._start_worker()
+
+    def _start_worker(self) -> None:
+        if self._queue and self._worker is None and not self._busy:
             self._worker = asyncio.get_running_loop().create_task(self._work())
+
+    def _quickly(self, frame: Call, data: bytes) -> bool:
+        """Handle the common case at once; false sends the message the usual way."""
+        route = self.dialect.routes.get(frame.action)
+        if route is None or route.quick is None or self._busy or self._worker is not None or self._queue:
+            return False
+        if frame.id in self._answers or not self.charger.accepted:
+            return False
+        started = time.perf_counter()
+
+        def done(result: dict[str, Any] | Exception) -> None:
+            self._busy = False
+            if isinstance(result, Exception):
+                self._queue.appendleft((frame, data))
+                self._queued_bytes += len(data)
+            else:
+                self._conclude(frame, data, rpc.result_frame(frame.id, result), started)
+            self._start_worker()
+            if self._idle is not None:
+                self._idle.set()
+
+        try:
+            checked = self.dialect.schemas.check_request(frame.action, frame.payload)
+            if checked.payload is frame.payload and checked.fault is None:
+                self._busy = route.quick(self.charger, frame.payload, done)
+        except Exception:
+            log.exception("quick handler failed", extra={"station_id": self.station_id, "action": frame.action})
+        return self._busy
 
     def _settle(self, frame: CallResult | CallError) -> None:
         waiting = self._waiting
@@ -188,8 +220,7 @@ class ChargerConnection:
             log.exception("connection worker failed", extra={"station_id": self.station_id})
         finally:
             self._worker = None
-            if self._queue and not self._closed:
-                self._worker = asyncio.get_running_loop().create_task(self._work())
+            self._start_worker()
 
     def _route(self, action: str | None) -> Route | None:
         """Route of a malformed CALL that must not be refused even so; None for all others."""
@@ -203,8 +234,11 @@ class ChargerConnection:
             return
         started = time.perf_counter()
         answer = await self._answer(frame)
-        if answer is None:
-            return
+        if answer is not None:
+            self._conclude(frame, data, answer, started)
+
+    def _conclude(self, frame: Call | BadFrame, data: bytes, answer: bytes, started: float) -> None:
+        """Answer, then start what follows from the message."""
         self._remember(frame.id, data, answer)
         self._send(answer)
         self.charger.run_deferred()
@@ -338,9 +372,13 @@ class ChargerConnection:
         await self._link.close(code, reason)
 
     async def drained(self) -> None:
-        """Wait until every CALL that was received has been handled (shutdown)."""
-        while self._worker is not None:
-            await asyncio.shield(self._worker)
+        """Wait until every CALL that was received has been handled."""
+        while self._worker is not None or self._busy:
+            if self._worker is not None:
+                await asyncio.shield(self._worker)
+            else:
+                self._idle = asyncio.Event()
+                await self._idle.wait()
 
     # --- small parts --------------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 Payload: TypeAlias = dict[str, Any]
 Handler: TypeAlias = "Callable[[Charger, Payload], Awaitable[Payload]]"
+QuickHandler: TypeAlias = "Callable[[Charger, Payload, Callable[[Payload | Exception], None]], bool]"
 FaultHandler: TypeAlias = "Callable[[Charger, Any, str], Awaitable[Payload]]"
 
 
@@ -49,12 +50,16 @@ class Route:
         before_accepted: processed although the station's registration is not accepted (boots).
         on_fault: takes a message that breaks its schema or comes from a station that is not accepted, where the
             specification forbids to refuse it (StopTransaction); gets the raw payload and the reason.
+        quick: the common case without a task of its own, for the message that makes up nearly all the load. Returns
+            true when it has taken the message over; it then calls back once, with the answer or with the error that
+            sends the message to ``handler``. Gets only messages that pass their schema strictly.
     """
 
     handler: Handler
     durability: Durability = Durability.NONE
     before_accepted: bool = False
     on_fault: "FaultHandler | None" = None
+    quick: "QuickHandler | None" = None
 
 
 class Outcome(Enum):

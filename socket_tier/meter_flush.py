@@ -23,6 +23,8 @@ MAX_BATCH = 500
 FlushRows = Callable[[Conn, Sequence[MeterUpdate]], Awaitable[frozenset[int]]]
 """Stores a batch in the caller's transaction; returns the positions whose session or connection is no longer live."""
 Quarantine = Callable[[Conn, MeterUpdate, str], Awaitable[None]]
+Done = Callable[[bool | Exception], None]
+_Item = tuple[MeterUpdate, Done]
 
 
 class MeterFlush:
@@ -42,7 +44,7 @@ class MeterFlush:
         self._quarantine = quarantine
         self._linger_s = linger_s
         self._max_batch = max_batch
-        self._pending: list[tuple[MeterUpdate, asyncio.Future[bool]]] = []
+        self._pending: list[_Item] = []
         self._running: asyncio.Task[None] | None = None
 
     async def store(self, update: MeterUpdate) -> bool:
@@ -54,12 +56,24 @@ class MeterFlush:
         Raises:
             psycopg.Error: the database is away; nothing of this update is stored.
         """
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[bool] = loop.create_future()
-        self._pending.append((update, future))
-        if self._running is None:
-            self._running = loop.create_task(self._run())
+        future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+
+        def done(outcome: bool | Exception) -> None:
+            if future.done():
+                return
+            if isinstance(outcome, Exception):
+                future.set_exception(outcome)
+            else:
+                future.set_result(outcome)
+
+        self.add(update, done)
         return await future
+
+    def add(self, update: MeterUpdate, done: Done) -> None:
+        """:meth:`store` without waiting: ``done`` is called once, with its result or its error."""
+        self._pending.append((update, done))
+        if self._running is None:
+            self._running = asyncio.get_running_loop().create_task(self._run())
 
     async def drained(self) -> None:
         """Wait until nothing is pending (shutdown)."""
@@ -75,7 +89,7 @@ class MeterFlush:
         finally:
             self._running = None
 
-    async def _flush(self, batch: list[tuple[MeterUpdate, asyncio.Future[bool]]]) -> None:
+    async def _flush(self, batch: list[_Item]) -> None:
         started = time.perf_counter()
         updates = [update for update, _ in batch]
         try:
@@ -90,11 +104,9 @@ class MeterFlush:
             return
         metrics.flush_seconds.observe(time.perf_counter() - started)
         metrics.flushed_rows.inc(sum(len(update.readings) for update in updates))
-        for position, (_, future) in enumerate(batch):
-            if not future.done():
-                future.set_result(position not in stale)
+        self._tell(batch, [position not in stale for position in range(len(batch))])
 
-    async def _fail(self, batch: list[tuple[MeterUpdate, asyncio.Future[bool]]], error: Exception) -> None:
+    async def _fail(self, batch: list[_Item], error: Exception) -> None:
         """The database is away: everybody tries again. One message that it refuses: put aside and acknowledged."""
         if not is_unavailable(error):
             update = batch[0][0]
@@ -105,9 +117,14 @@ class MeterFlush:
                 error = second
             else:
                 metrics.quarantined_rows.inc()
-                if not batch[0][1].done():
-                    batch[0][1].set_result(False)
+                self._tell(batch, [False])
                 return
-        for _, future in batch:
-            if not future.done():
-                future.set_exception(error)
+        self._tell(batch, [error] * len(batch))
+
+    @staticmethod
+    def _tell(batch: list[_Item], outcomes: Sequence[bool | Exception]) -> None:
+        for (update, done), outcome in zip(batch, outcomes, strict=True):
+            try:
+                done(outcome)
+            except Exception:  # one charger's answer must not cost the others theirs
+                log.exception("after the flush", extra={"station_id": update.station_id})

@@ -1,6 +1,12 @@
 """Counters of the socket tier: Prometheus at ``/metrics``, and the same numbers as EMF lines once a minute."""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from bisect import bisect_left
+from collections.abc import Iterator
+from itertools import accumulate
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, generate_latest
+from prometheus_client.core import HistogramMetricFamily
+from prometheus_client.registry import Collector
 
 from evpower import metrics as emf
 
@@ -25,25 +31,37 @@ flush_seconds = Histogram(
     registry=registry,
 )
 _errors = Counter("evpower_call_errors_total", "CALLERRORs sent", ["code"], registry=registry)
-_messages = Histogram(
-    "evpower_message_seconds",
-    "Messages handled, from queue to answer",
-    ["action"],
-    buckets=(0.002, 0.005, 0.01, 0.025, 0.1, 0.5, 2, 10),
-    registry=registry,
-)
-_by_action: dict[str, Histogram] = {}
-_MAX_ACTIONS = 100  # labels come from the routing table only, so this is never reached by hostile names
 
 
-def handled(action: str, seconds: float) -> None:
-    """Count one answered message."""
-    child = _by_action.get(action)
-    if child is None:
-        if len(_by_action) >= _MAX_ACTIONS:
-            return
-        child = _by_action[action] = _messages.labels(action)
-    child.observe(seconds)
+class ActionTimes(Collector):
+    """Durations by action. The library's histogram costs several microseconds an observation, this one half of one."""
+
+    BOUNDS = (0.002, 0.005, 0.01, 0.025, 0.1, 0.5, 2.0, 10.0)
+
+    def __init__(self) -> None:
+        self._actions: dict[str, tuple[list[int], list[float]]] = {}  # counts by bucket, [sum]
+
+    def observe(self, action: str, seconds: float) -> None:
+        """Count one message; ``action`` comes from a routing table, never from outside."""
+        found = self._actions.get(action)
+        if found is None:
+            found = self._actions[action] = ([0] * (len(self.BOUNDS) + 1), [0.0])
+        found[0][bisect_left(self.BOUNDS, seconds)] += 1
+        found[1][0] += seconds
+
+    def collect(self) -> Iterator[Metric]:
+        family = HistogramMetricFamily(
+            "evpower_message_seconds", "Messages handled, from queue to answer", labels=["action"]
+        )
+        names = [*map(str, self.BOUNDS), "+Inf"]
+        for action, (counts, total) in sorted(self._actions.items()):
+            family.add_metric([action], list(zip(names, accumulate(counts), strict=True)), total[0])
+        yield family
+
+
+_messages = ActionTimes()
+registry.register(_messages)
+handled = _messages.observe
 
 
 def call_errors(code: str) -> None:

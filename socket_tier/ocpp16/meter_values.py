@@ -4,6 +4,7 @@ The running transaction is kept in memory (OCPP 1.6 section 4.7; ocpp.md §3): a
 kept moves on only after the commit. After a reconnect, on any instance, it is loaded again.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
@@ -34,15 +35,42 @@ async def handle(charger: Charger, payload: Payload) -> Payload:
         await charger.services.flush.store(update)
         return {}
     advanced, decision, update = judge(context, readings, now, epoch=charger.epoch, connector_id=connector_id)
-    current = await charger.services.flush.store(update)
+    _follow(charger, advanced, decision, await charger.services.flush.store(update))
+    return {}
+
+
+def quick(charger: Charger, payload: Payload, done: Callable[[Payload | Exception], None]) -> bool:
+    """:func:`handle` for a reading of a transaction that is in memory: no task, no query, one callback."""
+    transaction_id = payload.get("transactionId")
+    context = charger.transactions.get(transaction_id) if type(transaction_id) is int else None
+    connector_id = payload["connectorId"]
+    if context is None or not 0 <= connector_id <= values.MAX_CONNECTOR:
+        return False
+    now = charger.services.clock.now()
+    readings = normalise.readings(payload["meterValue"])
+    advanced, decision, update = judge(context, readings, now, epoch=charger.epoch, connector_id=connector_id)
+
+    def stored(outcome: bool | Exception) -> None:
+        if isinstance(outcome, Exception):
+            done(outcome)
+        else:
+            _follow(charger, advanced, decision, outcome)
+            done({})
+
+    charger.services.flush.add(update, stored)
+    return True
+
+
+def _follow(charger: Charger, advanced: MeterContext, decision: Decision, current: bool) -> None:
+    """After the commit: what is kept moves on, and what the decision asks for is started once the answer is out."""
     if current:
-        charger.transactions[context.transaction_id] = advanced
-        _act(charger, advanced, decision)
+        charger.transactions[advanced.transaction_id] = advanced
+        if decision.stop or decision.extend:
+            _act(charger, advanced, decision)
     else:
         # The session has ended, or the station is elsewhere: what is known here is out of date.
-        charger.transactions.pop(context.transaction_id, None)
-        charger.defer(lambda: _stop_closed(charger, context.session_id))
-    return {}
+        charger.transactions.pop(advanced.transaction_id, None)
+        charger.defer(lambda: _stop_closed(charger, advanced.session_id))
 
 
 def judge(

@@ -19,7 +19,7 @@ ROUTES = {
     "BootNotification": Route(boot_notification.handle, before_accepted=True),
     "DataTransfer": Route(data_transfer.handle),
     "Heartbeat": Route(heartbeat.handle),
-    "MeterValues": Route(meter_values.handle, Durability.COMMIT),
+    "MeterValues": Route(meter_values.handle, Durability.COMMIT, quick=meter_values.quick),
     "StartTransaction": Route(start_transaction.handle, Durability.COMMIT),
     "StatusNotification": Route(status_notification.handle, Durability.RETRY),
     "StopTransaction": Route(stop_transaction.handle, Durability.COMMIT, on_fault=stop_transaction.keep),

@@ -60,8 +60,6 @@ def apply(
         return telemetry, ()
     if register < 0:
         return telemetry, (NEGATIVE,)
-    elapsed = _elapsed(state, reading, received_at, began_at)
-    bound = plausible_wh(elapsed, max_power_w)
 
     def accept(added: Decimal, *flags: str) -> tuple[MeterState, tuple[str, ...]]:
         wanted = state.energy_wh + added
@@ -85,6 +83,9 @@ def apply(
         return new, flags
 
     difference = register - state.register_wh
+    if 0 <= difference <= ALLOWANCE_WH:
+        return accept(difference)  # plausible in any time
+    bound = plausible_wh(_elapsed(state, reading, received_at, began_at), max_power_w)
     if 0 <= difference <= bound:
         return accept(difference)
     if difference < 0 and _is_stale(state, reading):
