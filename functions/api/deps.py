@@ -3,12 +3,14 @@
 from dataclasses import dataclass
 
 from evpower.auth import service as auth
+from evpower.auth.login import LoginDeps, login_deps
 from evpower.auth.rate_limit import RateLimiter
 from evpower.auth.service import Authenticator
 from evpower.clock import Clock, SystemClock
 from evpower.commands.queue import CommandQueue, SqsCommandQueue
 from evpower.config import Settings
 from evpower.db import Database, SingleConnectionDatabase
+from evpower.notifications.sms import sms_sender
 from evpower.payments.deps import PaymentDeps, payment_deps
 from evpower.realtime.service import Publisher
 from evpower.redis_access import RedisAccess
@@ -25,6 +27,7 @@ class Deps:
     redis: RedisAccess
     authenticator: Authenticator
     rate_limiter: RateLimiter
+    logins: LoginDeps
     payments: PaymentDeps
     commands: CommandQueue
     publisher: Publisher
@@ -41,13 +44,15 @@ def build_deps(settings: Settings, *, database: Database | None = None, clock: C
     clock = clock or SystemClock()
     database = database or SingleConnectionDatabase(settings)
     redis = RedisAccess(settings)
+    limiter = RateLimiter(redis, database, clock)
     return Deps(
         settings=settings,
         clock=clock,
         database=database,
         redis=redis,
         authenticator=auth.from_settings(settings, clock=clock, replay_guard=DatabaseReplayGuard(database, clock)),
-        rate_limiter=RateLimiter(redis, database, clock),
+        rate_limiter=limiter,
+        logins=login_deps(database, limiter, sms_sender(settings), settings, clock),
         payments=payment_deps(database, settings, clock),
         commands=SqsCommandQueue(settings),
         publisher=Publisher(settings),

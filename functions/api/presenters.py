@@ -1,9 +1,11 @@
-"""Stations and locations as the wire shows them; several routes share these."""
+"""People, stations and locations as the wire shows them; several routes share these."""
 
 from typing import Any
 
+from evpower.accounts.models import Client, Staff
 from evpower.stations.models import Counts, LocationView, StationStatusView, StationView
 from functions.api.schemas.locations import Coordinates, LocationItem, StationsSummary
+from functions.api.schemas.profile import ClientProfile, ClientUser, StaffProfile, StaffUser
 from functions.api.schemas.station import (
     ConnectorItem,
     ConnectorsSummary,
@@ -14,6 +16,62 @@ from functions.api.schemas.station import (
 )
 
 _UNKNOWN_TYPE = "unknown"
+
+
+def client_user(client: Client) -> ClientUser:
+    """A client in the app's form."""
+    return ClientUser(
+        id=client.id,
+        phone=client.phone,
+        name=client.name,
+        balance=client.balance,
+        status=client.status.value,
+        created_at=client.created_at,
+    )
+
+
+def staff_user(staff: Staff) -> StaffUser:
+    """A member of staff in the app's form."""
+    return StaffUser(
+        id=staff.id,
+        phone=staff.phone,
+        email=staff.email,
+        role=staff.role,
+        is_active=staff.is_active,
+        created_at=staff.created_at,
+    )
+
+
+def client_profile(client: Client) -> ClientProfile:
+    """A5, P1 of a client."""
+    return ClientProfile(
+        user=client_user(client),
+        client_id=client.id,
+        email=client.email,
+        phone=client.phone,
+        name=client.name,
+        balance=client.balance,
+        status=client.status.value,
+    )
+
+
+def staff_profile(staff: Staff, client: Client | None, owned: tuple[int, int]) -> StaffProfile:
+    """A5, P1 of staff; ``owned``: numbers of stations and locations."""
+    return StaffProfile(
+        user=staff_user(staff),
+        user_id=staff.id,
+        role=staff.role,
+        is_active=staff.is_active,
+        admin_id=staff.admin_id,
+        stations_count=owned[0],
+        locations_count=owned[1],
+        email=staff.email,
+        phone=staff.phone,
+        name=staff.name,
+        client_id=client.id if client else None,
+        balance=client.balance if client else None,
+        status=client.status.value if client else None,
+    )
 
 
 def station_item(view: StationView) -> StationItem:

@@ -21,6 +21,26 @@ _TEXTS: dict[str, dict[str, str]] = {
         "ky": "Кубаттоо токтотулууда, акыркы сумма кийинчерээк болот.",
         "en": "Charging is being stopped; the final amount follows.",
     },
+    "code_sent": {
+        "ru": "Код отправлен.",
+        "ky": "Код жөнөтүлдү.",
+        "en": "The code was sent.",
+    },
+    "signed_in": {
+        "ru": "Вы вошли.",
+        "ky": "Сиз кирдиңиз.",
+        "en": "You are signed in.",
+    },
+    "signed_out": {
+        "ru": "Вы вышли.",
+        "ky": "Сиз чыктыңыз.",
+        "en": "You are signed out.",
+    },
+    "account_deleted": {
+        "ru": "Аккаунт удалён.",
+        "ky": "Аккаунт өчүрүлдү.",
+        "en": "The account is deleted.",
+    },
     "payment_checked": {
         "ru": "Платёж проверен.",
         "ky": "Төлөм текшерилди.",

@@ -5,10 +5,11 @@ A new module of routes is one file here and one line below.
 
 from fastapi import APIRouter
 
-from functions.api.routes import balance, charging, health, locations, payment, profile, station
+from functions.api.routes import auth, balance, charging, health, locations, payment, profile, station
 
 ROUTERS: tuple[APIRouter, ...] = (
     health.routes,
+    auth.routes,
     profile.routes,
     balance.routes,
     charging.routes,

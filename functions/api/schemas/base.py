@@ -89,13 +89,14 @@ AmountIn = Annotated[Decimal, strict_number]
 EnergyIn = Annotated[Decimal, strict_number]
 
 
-def _clean_text(value: str) -> str:
+def clean_text(value: str) -> str:
+    """The text, if the database can hold it."""
     if not is_clean(value):
         raise PydanticCustomError("string_type", "must not hold control data")
     return value
 
 
-IdIn = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_clean_text)]
+IdIn = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(clean_text)]
 """An id as a client sends it: opaque, but bounded and storable (mobile-api.md §1.12)."""
 
 

@@ -45,9 +45,20 @@ class Settings(BaseSettings):
     supabase_jwt_secret: SecretStr = SecretStr("")
     supabase_jwt_audience: str = "authenticated"
     auth_token_secret: SecretStr = SecretStr(_LOCAL_SECRET)
+    auth_token_secrets_previous: SecretStr = SecretStr("")  # comma-separated; still accepted after a rotation
+    otp_pepper: SecretStr = SecretStr("")  # key of the hashes of login codes; empty: derived from the token secret
+    otp_sends_per_address_per_hour: int = 60  # many phones share a carrier's address
+    otp_checks_per_address_per_minute: int = 30
     master_api_key: SecretStr = SecretStr("")
     hmac_secret: SecretStr = SecretStr("")
     hmac_legacy_enabled: bool = False
+
+    # Text messages
+    sms_provider: Literal["local", "sns", "http"] = "local"
+    sms_gateway_url: str = ""
+    sms_gateway_token: SecretStr = SecretStr("")
+    sms_sender_id: str = ""
+    sms_timeout_s: float = 5.0
 
     # Payments
     payment_provider: Literal["ODENGI", "OBANK"] = "ODENGI"
@@ -108,9 +119,14 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _refuse_default_secrets(self) -> Self:
-        if self.environment == "production":
-            if self.auth_token_secret.get_secret_value() == _LOCAL_SECRET:
+        if self.environment not in ("local", "test"):
+            # Whoever knows it can sign in as anybody, on a stage as well.
+            secrets = [self.auth_token_secret, self.auth_token_secrets_previous]
+            if any(_LOCAL_SECRET in secret.get_secret_value() for secret in secrets):
                 raise ValueError("AUTH_TOKEN_SECRET still has its development value: set a secret of your own")
+            if len(self.auth_token_secret.get_secret_value()) < 32:
+                raise ValueError("AUTH_TOKEN_SECRET is too short: HS256 wants at least 32 characters (RFC 7518 3.2)")
+        if self.environment == "production":
             if self.allow_unauthenticated_stations:
                 raise ValueError("ALLOW_UNAUTHENTICATED_STATIONS must not be set in production")
             if self.odengi_test_mode:

@@ -158,6 +158,49 @@ class RateLimitExceeded(
     """``details['retry_after_seconds']`` tells when to come back."""
 
 
+class InvalidCode(
+    _Declared,
+    spec=_error(
+        "invalid_code",
+        401,
+        "Неверный или устаревший код.",
+        "Код туура эмес же эскирген.",
+        "The code is wrong or has expired.",
+    ),
+):
+    """Login code: wrong, expired, used, tried too often, or never sent; which of them is nobody's business."""
+
+
+class CodeRateLimited(
+    _Declared,
+    spec=_error(
+        "rate_limit",
+        429,
+        "Код уже отправлен. Подождите немного.",
+        "Код жөнөтүлгөн. Бир аз күтө туруңуз.",
+        "Too many codes: wait a little.",
+    ),
+):
+    """Login codes asked for, or tried, too often; ``details['retry_after_seconds']``."""
+
+
+class CodeNotSent(
+    _Declared,
+    spec=_error(
+        "otp_error",
+        502,
+        "Не удалось отправить код. Попробуйте позже.",
+        "Код жөнөтүлбөй калды. Кийинчерээк аракет кылыңыз.",
+        "The code could not be sent. Try again later.",
+    ),
+):
+    """The text message was not accepted for delivery."""
+
+
+class LegacyCodeNotSent(CodeNotSent, spec={"http_status": 400}):
+    """The same on the older path ``/auth/otp/send``, whose clients expect 400."""
+
+
 class StationNotFound(
     _Declared,
     spec=_error("station_not_found", 404, "Станция не найдена.", "Станция табылган жок.", "Station not found."),

@@ -42,6 +42,27 @@ class Client:
 
 
 @dataclass(frozen=True, slots=True)
+class Staff:
+    """A member of staff (table ``users``). ``role``: operator, admin, superadmin; ``admin_id``: of an operator."""
+
+    id: str
+    phone: str | None
+    email: str | None
+    name: str | None
+    role: str
+    is_active: bool
+    admin_id: str | None
+    created_at: datetime
+
+    @property
+    def owner_id(self) -> str | None:
+        """Whose stations this person sees (mobile-api.md §7.1): operators their admin's; None: everybody's."""
+        if self.role == "superadmin":
+            return None
+        return self.admin_id or self.id if self.role == "operator" else self.id
+
+
+@dataclass(frozen=True, slots=True)
 class Movement:
     """One wish to change a balance.
 

@@ -1,12 +1,15 @@
 """SQL of clients and the ledger."""
 
+from collections.abc import Sequence
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from evpower.accounts.models import Client, ClientStatus, LedgerEntry, LedgerType, Movement
+from evpower.accounts.models import Client, ClientStatus, LedgerEntry, LedgerType, Movement, Staff
 from evpower.db import Conn
 
 _CLIENT = "id, phone, email, name, balance, status, created_at, deleted_at"
+_STAFF = "id, phone, email, name, role, is_active, admin_id, created_at"
 _ENTRY = "id, client_id, transaction_type, amount, balance_before, balance_after, source_key, created_at"
 
 
@@ -29,6 +32,56 @@ async def lock_client(conn: Conn, client_id: str) -> Client | None:
     cursor = await conn.execute(f"SELECT {_CLIENT} FROM clients WHERE id = %s FOR UPDATE", (client_id,))  # noqa: S608 - constant column list
     row = await cursor.fetchone()
     return _client(row) if row else None
+
+
+async def lock_client_by_phone(conn: Conn, spellings: Sequence[str]) -> Client | None:
+    """The client with that phone, the first spelling preferred, locked."""
+    cursor = await conn.execute(
+        f"""SELECT {_CLIENT} FROM clients WHERE phone = ANY(%(spellings)s)
+             ORDER BY array_position(%(spellings)s, phone) LIMIT 1 FOR UPDATE""",  # noqa: S608 - constant column list
+        {"spellings": list(spellings)},
+    )
+    row = await cursor.fetchone()
+    return _client(row) if row else None
+
+
+async def insert_client(conn: Conn, client_id: str, phone: str | None, name: str | None, now: datetime) -> bool:
+    """Add an active client; False when the id or the phone is taken."""
+    cursor = await conn.execute(
+        """INSERT INTO clients (id, phone, name, created_at, updated_at) VALUES (%s, %s, %s, %s, %s)
+           ON CONFLICT DO NOTHING RETURNING id""",
+        (client_id, phone, name, now, now),
+    )
+    return await cursor.fetchone() is not None
+
+
+async def anonymise(conn: Conn, client_id: str, placeholder: str, now: datetime) -> None:
+    """Take everything personal from a client's row; the row stays for the books."""
+    await conn.execute(
+        """UPDATE clients SET phone = NULL, email = NULL, name = %s, status = 'deleted', anonymized = true,
+                  delete_requested_at = coalesce(delete_requested_at, %s), deleted_at = %s, updated_at = %s
+            WHERE id = %s""",
+        (placeholder, now, now, now, client_id),
+    )
+
+
+async def delete_favorites(conn: Conn, client_id: str) -> None:
+    await conn.execute("DELETE FROM user_favorites WHERE user_id = %s", (client_id,))
+
+
+async def get_staff(conn: Conn, staff_id: str) -> Staff | None:
+    row = await (await conn.execute(f"SELECT {_STAFF} FROM users WHERE id = %s", (staff_id,))).fetchone()  # noqa: S608 - constant column list
+    return Staff(**row) if row else None
+
+
+async def staff_by_phone(conn: Conn, spellings: Sequence[str]) -> Staff | None:
+    cursor = await conn.execute(
+        f"""SELECT {_STAFF} FROM users WHERE phone = ANY(%(spellings)s)
+             ORDER BY array_position(%(spellings)s, phone) LIMIT 1""",  # noqa: S608 - constant column list
+        {"spellings": list(spellings)},
+    )
+    row = await cursor.fetchone()
+    return Staff(**row) if row else None
 
 
 async def entry_by_source(conn: Conn, source_key: str) -> LedgerEntry | None:

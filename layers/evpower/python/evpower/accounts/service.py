@@ -3,8 +3,10 @@
 Invariant: a client's balance = sum of its ledger = ``balance_after`` of its last row, and never below zero.
 """
 
+from decimal import Decimal
+
 from evpower.accounts import repository
-from evpower.accounts.models import Client, ClientStatus, LedgerEntry, Movement
+from evpower.accounts.models import Client, ClientStatus, LedgerEntry, LedgerType, Movement, Staff
 from evpower.db import Conn
 from evpower.errors import ClientBlocked, ClientDeleted, ClientNotFound, InsufficientBalance
 from evpower.money import number, som
@@ -43,11 +45,22 @@ def require_active(client: Client) -> None:
         raise ClientBlocked
 
 
+async def get_staff(conn: Conn, staff_id: str) -> Staff | None:
+    """The member of staff with this id, active or not."""
+    return await repository.get_staff(conn, staff_id)
+
+
+_COMES_TOO_LATE = frozenset({LedgerType.BALANCE_TOPUP, LedgerType.CHARGE_REFUND, LedgerType.TOPUP_REFUND})
+
+
 async def move(conn: Conn, movement: Movement) -> LedgerEntry:
     """Book one movement, exactly once per source key. Locks the client row.
 
     Use case: a callback, a poller and a sweep find the same approved payment. All three come here with the same
     source key; the lock makes them come one after the other, and only the first books.
+
+    Use case: a payment is approved, or a refund comes back, after the client deleted the account. The money is booked
+    where it belongs and then moved to ``unclaimed``: it is not lost, and the balance of nobody stays empty.
 
     Raises:
         ClientNotFound: no such client.
@@ -62,4 +75,18 @@ async def move(conn: Conn, movement: Movement) -> LedgerEntry:
         return earlier
     if client.balance + movement.amount < 0:
         raise InsufficientBalance(current_balance=number(client.balance), required_amount=number(-movement.amount))
-    return await repository.book(conn, movement)
+    entry = await repository.book(conn, movement)
+    if client.status is ClientStatus.DELETED and movement.amount > 0 and movement.type in _COMES_TOO_LATE:
+        await unclaim(conn, client.id, entry.balance_after, source_key=f"unclaimed:{entry.id}")
+    return entry
+
+
+async def unclaim(conn: Conn, client_id: str, amount: Decimal, *, source_key: str) -> None:
+    """Take ``amount`` som that nobody claims any more from a balance that is locked."""
+    if amount > 0:
+        await repository.book(
+            conn,
+            Movement(
+                client_id, LedgerType.UNCLAIMED, -amount, source_key, description="account deleted", actor="system"
+            ),
+        )

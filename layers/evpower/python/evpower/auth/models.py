@@ -10,6 +10,7 @@ from evpower.db import Claims
 class AuthMethod(StrEnum):
     """How the caller proved who it is."""
 
+    OWN = "own"
     SUPABASE = "supabase"
     HMAC = "hmac"
     MASTER_KEY = "master_key"
@@ -24,6 +25,8 @@ class Principal:
 
     subject: str
     method: AuthMethod
+    login_id: str | None = None
+    """The login (row of ``refresh_tokens``) of an own token; other methods have none."""
 
     @property
     def is_master(self) -> bool:

@@ -47,7 +47,7 @@ class LocalCounter:
 
 
 class RateLimiter:
-    """Sliding window per minute over a bucket (who and which kind of call)."""
+    """Sliding window over a bucket (who and which kind of call)."""
 
     def __init__(self, redis: RedisAccess, database: Database, clock: Clock) -> None:
         self._redis = redis
@@ -55,25 +55,25 @@ class RateLimiter:
         self._clock = clock
         self._local = LocalCounter()
 
-    async def hit(self, bucket: str, limit: int, *, durable: bool) -> int | None:
-        """Count one call. None: go on; otherwise the seconds after which to come back.
+    async def hit(self, bucket: str, limit: int, *, durable: bool, window_s: int = WINDOW_S) -> int | None:
+        """Count one call of ``limit`` in ``window_s`` seconds. None: go on; else the seconds to wait.
 
         While Redis is away ``durable`` buckets (those that protect money) are counted in PostgreSQL, the others per
         process: a limit that is a little loose harms less than a refused driver.
         """
         bucket = hashlib.sha256(bucket.encode()).hexdigest()[:32]
-        window = Window.at(self._clock.now())
+        window = Window.at(self._clock.now(), window_s)
         try:
             counted, present, before = await self._in_redis(bucket, window, limit)
         except RedisAway:
             counted, present, before = await self._without_redis(bucket, window, limit, durable=durable)
-        return None if counted else retry_after_s(present, before, window.weight, limit)
+        return None if counted else retry_after_s(present, before, window.weight, limit, window_s)
 
     async def _in_redis(self, bucket: str, window: Window, limit: int) -> tuple[bool, int, int]:
         keys = [f"evpower:rate:{{{bucket}}}:{number}" for number in (window.number, window.number - 1)]
 
         async def script(client: Any) -> Any:
-            return await client.eval(_SCRIPT, 2, *keys, f"{window.weight:.6f}", limit, 2 * WINDOW_S)
+            return await client.eval(_SCRIPT, 2, *keys, f"{window.weight:.6f}", limit, 2 * window.length_s)
 
         counted, present, before = await self._redis.run(script)
         return bool(counted), int(present), int(before)

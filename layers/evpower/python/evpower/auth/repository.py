@@ -1,4 +1,4 @@
-"""SQL of the edge's memories that must survive Redis: used nonces and rate counters."""
+"""SQL of authentication: used nonces and rate counters that must survive Redis, login codes, logins."""
 
 from datetime import datetime
 
@@ -41,3 +41,103 @@ async def add_hit(conn: Conn, bucket: str, window_start: datetime, *, carried: f
     )
     row = await cursor.fetchone()
     return int(row["hits"]) if row else None
+
+
+# Login codes --------------------------------------------------------------------------------------------------
+
+
+async def lock_phone(conn: Conn, phone: str) -> None:
+    """One request for a code at a time per phone, to the end of the transaction; works for unknown phones too."""
+    await conn.execute("SELECT pg_advisory_xact_lock(hashtextextended('evpower-otp:' || %s, 0))", (phone,))
+
+
+async def code_times(conn: Conn, phone: str, since: datetime) -> list[datetime]:
+    """When codes were sent to the phone, newest first."""
+    cursor = await conn.execute(
+        "SELECT created_at FROM otp_codes WHERE phone = %s AND created_at > %s ORDER BY id DESC", (phone, since)
+    )
+    return [row["created_at"] for row in await cursor.fetchall()]
+
+
+async def insert_code(conn: Conn, phone: str, code_hash: bytes, *, now: datetime, expires_at: datetime) -> int:
+    cursor = await conn.execute(
+        "INSERT INTO otp_codes (phone, code_hash, created_at, expires_at) VALUES (%s, %s, %s, %s) RETURNING id",
+        (phone, code_hash, now, expires_at),
+    )
+    row = await cursor.fetchone()
+    assert row is not None
+    return int(row["id"])
+
+
+async def delete_code(conn: Conn, code_id: int) -> None:
+    await conn.execute("DELETE FROM otp_codes WHERE id = %s", (code_id,))
+
+
+async def take_attempt(conn: Conn, phone: str, max_attempts: int, now: datetime) -> tuple[int, bytes] | None:
+    """Use up one attempt at the phone's newest code: its id and hash; None when there is nothing to try.
+
+    The row stays locked, so attempts that come at once take different numbers and see a code that was just used.
+    """
+    cursor = await conn.execute(
+        """
+        UPDATE otp_codes SET attempts = attempts + 1
+         WHERE id = (SELECT max(id) FROM otp_codes WHERE phone = %s)
+           AND attempts < %s AND used_at IS NULL AND expires_at > %s
+        RETURNING id, code_hash
+        """,
+        (phone, max_attempts, now),
+    )
+    row = await cursor.fetchone()
+    return (int(row["id"]), bytes(row["code_hash"])) if row else None
+
+
+async def mark_code_used(conn: Conn, code_id: int, now: datetime) -> None:
+    await conn.execute("UPDATE otp_codes SET used_at = %s WHERE id = %s", (now, code_id))
+
+
+# Logins -------------------------------------------------------------------------------------------------------
+
+
+async def insert_login(
+    conn: Conn,
+    *,
+    login_id: str,
+    client_id: str,
+    token_hash: bytes,
+    user_agent: str | None,
+    now: datetime,
+    expires_at: datetime,
+) -> None:
+    await conn.execute(
+        """INSERT INTO refresh_tokens (id, client_id, token_hash, user_agent, created_at, last_used_at, expires_at)
+           VALUES (%s, %s, %s, %s, %s, %s, %s)""",
+        (login_id, client_id, token_hash, user_agent, now, now, expires_at),
+    )
+
+
+async def use_login(conn: Conn, token_hash: bytes, *, now: datetime, expires_at: datetime) -> tuple[str, str] | None:
+    """Move the end of a live login to ``expires_at``: its id and client; None when there is none."""
+    cursor = await conn.execute(
+        """UPDATE refresh_tokens SET last_used_at = %s, expires_at = %s WHERE token_hash = %s AND expires_at > %s
+           RETURNING id, client_id""",
+        (now, expires_at, token_hash, now),
+    )
+    row = await cursor.fetchone()
+    return (row["id"], row["client_id"]) if row else None
+
+
+async def delete_login(conn: Conn, token_hash: bytes) -> str | None:
+    """End one login; its client, or None when there was none."""
+    cursor = await conn.execute("DELETE FROM refresh_tokens WHERE token_hash = %s RETURNING client_id", (token_hash,))
+    row = await cursor.fetchone()
+    return row["client_id"] if row else None
+
+
+async def delete_logins(conn: Conn, client_id: str, *, keep: int = 0) -> int:
+    """End the client's logins but the ``keep`` most recently used; how many."""
+    cursor = await conn.execute(
+        """DELETE FROM refresh_tokens WHERE id IN (
+               SELECT id FROM refresh_tokens WHERE client_id = %s ORDER BY last_used_at DESC, id OFFSET %s)""",
+        (client_id, keep),
+    )
+    return cursor.rowcount

@@ -1,4 +1,4 @@
-"""Authentication of HTTP requests: bearer tokens, the master key, HMAC signatures."""
+"""Authentication of HTTP requests: bearer tokens, the master key, HMAC signatures. Logins are in login.py."""
 
 import hashlib
 import hmac
@@ -6,13 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from evpower.auth import hmac_signature, tokens
+from evpower.auth import hmac_signature, own_tokens, tokens
 from evpower.auth.jwks import Fetch, JwksCache, http_fetch
 from evpower.auth.models import AuthMethod, AuthRequest, Principal, TokenRefused
+from evpower.auth.refresh_tokens import revoke_all
 from evpower.clock import Clock
 from evpower.config import Settings
 from evpower.errors import Unauthorized
 from evpower.logging import get_logger
+
+__all__ = ["Authenticator", "HmacSettings", "ReplayGuard", "from_settings", "revoke_all"]
 
 _log = get_logger(__name__)
 
@@ -106,7 +109,7 @@ def from_settings(
     settings: Settings, *, clock: Clock, replay_guard: ReplayGuard, jwks_fetch: Fetch | None = None
 ) -> Authenticator:
     """The product's authenticator. Without ``SUPABASE_URL`` no Supabase token can be judged, so none is accepted."""
-    verifiers: dict[str, tokens.TokenVerifier] = {}
+    verifiers: dict[str, tokens.TokenVerifier] = {own_tokens.ISSUER: own_tokens.from_settings(settings)}
     if settings.supabase_url:
         issuer = f"{settings.supabase_url.rstrip('/')}/auth/v1"
         verifiers[issuer] = tokens.SupabaseVerifier(

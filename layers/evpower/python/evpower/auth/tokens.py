@@ -43,7 +43,7 @@ class SupabaseVerifier:
         if algorithm == "HS256":
             if not self._secret:
                 raise TokenRefused("HS256 without a configured secret")
-            return self._principal(_decode(token, self._secret, "HS256", self._issuer, self._audience))
+            return self._principal(decode(token, self._secret, "HS256", self._issuer, self._audience))
         kind = _ASYMMETRIC.get(str(algorithm))
         kid = header.get("kid")
         if kind is None or self._jwks is None:
@@ -55,7 +55,7 @@ class SupabaseVerifier:
             raise TokenRefused("unknown kid")
         if key.key_type != kind or key.algorithm_name != algorithm:
             raise TokenRefused("the key is for another algorithm")
-        return self._principal(_decode(token, key, str(algorithm), self._issuer, self._audience))
+        return self._principal(decode(token, key, str(algorithm), self._issuer, self._audience))
 
     @staticmethod
     def _principal(claims: Mapping[str, Any]) -> Principal:
@@ -92,7 +92,12 @@ def unverified(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
     return parts["header"], parts["payload"]
 
 
-def _decode(token: str, key: Any, algorithm: str, issuer: str, audience: str) -> dict[str, Any]:
+def decode(token: str, key: Any, algorithm: str, issuer: str, audience: str) -> dict[str, Any]:
+    """The claims of a token whose signature, issuer, audience and expiry are good.
+
+    Raises:
+        TokenRefused: they are not.
+    """
     import jwt
 
     try:

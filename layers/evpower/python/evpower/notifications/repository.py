@@ -15,3 +15,9 @@ async def insert(
            ON CONFLICT (dedup_key) DO NOTHING""",
         (user_type, user_id, event, Jsonb(payload), dedup_key),
     )
+
+
+async def delete_addresses(conn: Conn, user_id: str) -> None:
+    """Forget every device and web push subscription of a user."""
+    await conn.execute("DELETE FROM devices WHERE client_id = %s", (user_id,))
+    await conn.execute("DELETE FROM push_subscriptions WHERE user_id = %s", (user_id,))

@@ -54,3 +54,8 @@ async def payment_confirmed(
         payload={"amount": number(amount), "new_balance": number(new_balance)},
         dedup_key=f"payment_confirmed:{source_key}",
     )
+
+
+async def forget_client(conn: Conn, client_id: str) -> None:
+    """Remove the devices and web push subscriptions of a client whose account is being deleted."""
+    await repository.delete_addresses(conn, client_id)

@@ -168,6 +168,17 @@ async def begin_cancel(conn: Conn, topup: TopUp, now: datetime) -> TopUp:
     return await _close_unpaid(conn, locked, "client", now)
 
 
+async def close_for_deletion(conn: Conn, client_id: str, now: datetime) -> tuple[int, ...]:
+    """Cancel what a client who leaves has not paid yet; the ids to check. The client is locked.
+
+    A payment that is approved after all is credited and moved to ``unclaimed`` (accounts.move).
+    """
+    unpaid = await repository.lock_live_topups(conn, client_id)
+    for topup in unpaid:
+        await _close_unpaid(conn, topup, "account_deleted", now)
+    return tuple(topup.id for topup in unpaid)
+
+
 async def record_cancel(conn: Conn, topup: TopUp, outcome: Outcome[None], *, paid: bool) -> TopUp:
     """Write what invoiceCancel brought; without an answer it stays requested."""
     # A refusal would be repeated for ever; the checks that follow watch for late money.

@@ -34,6 +34,7 @@ __all__ = [
     "claim_connection",
     "connectors",
     "count_connected",
+    "count_owned",
     "ensure_connector",
     "get_location",
     "hold_connector",
@@ -81,6 +82,11 @@ async def connectors(conn: Conn, station_id: str) -> list[Connector]:
 async def count_connected(conn: Conn) -> int:
     """Stations with an open socket on any instance, for the health route."""
     return await rows.count_connected(conn, _silent_since(datetime.now(UTC)))
+
+
+async def count_owned(conn: Conn, owner_id: str | None) -> tuple[int, int]:
+    """Stations and locations of an owner (None: all of the network)."""
+    return await rows.count_owned(conn, owner_id)
 
 
 def _silent_since(now: datetime) -> datetime:

@@ -186,3 +186,7 @@ async def id_tag(conn: Conn, tag: str) -> IdTag | None:
     )
     row = await cursor.fetchone()
     return IdTag(**row) if row else None
+
+
+async def delete_id_tags(conn: Conn, client_id: str) -> None:
+    await conn.execute("DELETE FROM id_tags WHERE client_id = %s", (client_id,))

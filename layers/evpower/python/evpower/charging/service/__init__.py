@@ -14,7 +14,7 @@ from evpower.charging.service.start_transaction import start_transaction
 from evpower.charging.service.stop import remote_start_rejected, remote_stop_rejected, request_stop
 from evpower.charging.service.stop_transaction import quarantine_stop, stop_transaction
 from evpower.charging.service.sweeps import SWEEPS, Sweep
-from evpower.charging.service.tags import TagVerdict, authorize
+from evpower.charging.service.tags import TagVerdict, authorize, forget_client
 
 __all__ = [
     "SWEEPS",
@@ -25,6 +25,7 @@ __all__ = [
     "auto_stop",
     "extend_reserve",
     "flush_readings",
+    "forget_client",
     "get_session",
     "history",
     "lock_pending",

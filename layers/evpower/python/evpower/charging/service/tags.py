@@ -1,4 +1,4 @@
-"""Authorize: whether an id tag may charge (OCPP 1.6 §4.1). Tags are case-insensitive."""
+"""Id tags. Authorize: whether one may charge (OCPP 1.6 §4.1). Tags are case-insensitive."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,7 +8,7 @@ from evpower.accounts.models import Client, ClientStatus
 from evpower.charging.repository import sessions, transactions
 from evpower.config import get_settings
 from evpower.db import Conn
-from evpower.errors import ClientNotFound
+from evpower.errors import ClientNotFound, SessionAlreadyActive
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,3 +52,15 @@ async def _client_status(conn: Conn, client: Client) -> str:
     if await sessions.live_of_client(conn, client.id) is not None:
         return "ConcurrentTx"
     return "Accepted" if client.balance >= get_settings().minimum_reserve_som else "Blocked"
+
+
+async def forget_client(conn: Conn, client_id: str) -> None:
+    """Remove the RFID cards of a client whose account is being deleted; the client is locked.
+
+    Raises:
+        SessionAlreadyActive: the client is charging.
+    """
+    live = await sessions.live_of_client(conn, client_id)
+    if live is not None:
+        raise SessionAlreadyActive(session_id=live.id)
+    await transactions.delete_id_tags(conn, client_id)

@@ -49,6 +49,21 @@ async def count_connected(conn: Conn, seen_after: datetime) -> int:
     return int(row["n"])
 
 
+async def count_owned(conn: Conn, owner_id: str | None) -> tuple[int, int]:
+    cursor = await conn.execute(
+        """
+        WITH places AS (SELECT id FROM locations
+                         WHERE %(owner)s::text IS NULL OR user_id = %(owner)s OR admin_id = %(owner)s)
+        SELECT (SELECT count(*) FROM stations s WHERE %(owner)s::text IS NULL OR s.user_id = %(owner)s
+                    OR s.location_id IN (SELECT id FROM places)) AS stations,
+               (SELECT count(*) FROM places) AS locations""",
+        {"owner": owner_id},
+    )
+    row = await cursor.fetchone()
+    assert row is not None
+    return int(row["stations"]), int(row["locations"])
+
+
 async def claim_connection(
     conn: Conn, station_id: str, instance: str, protocol: str | None, now: datetime
 ) -> int | None:
