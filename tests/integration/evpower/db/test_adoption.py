@@ -1,5 +1,6 @@
 """A populated earlier database is taken over whole: every row accounted for, every som in its place."""
 
+import logging
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -267,6 +268,16 @@ async def test_data_that_cannot_be_taken_over_stops_the_takeover(
         conn.execute(spoil.encode())
     with pytest.raises(MigrationError, match=complaint):
         await migrate(empty_database_url)
+
+
+async def test_what_people_must_look_at_is_a_warning(empty_database_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    with psycopg.connect(empty_database_url, autocommit=True) as conn:
+        conn.execute(EARLIER.encode())
+    with caplog.at_level(logging.INFO):
+        await migrate(empty_database_url)
+    warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert warnings == ["top-ups 7, 8 share an order id: ask the provider about them by hand, by their invoices"]
+    assert "taken over: 12 sessions" in caplog.text
 
 
 async def test_a_database_of_an_older_make_has_fewer_tables_and_columns(empty_database_url: str) -> None:

@@ -22,12 +22,20 @@ AGED = {
                          " VALUES ('s', %(name)s, 'f', %(at)s)", 7),
     "used_nonces": ("INSERT INTO used_nonces VALUES (%(name)s, %(at)s)", 0),
     "rate_counters": ("INSERT INTO rate_counters VALUES (%(name)s, %(at)s, 1)", 1),
+    "otp_codes": ("INSERT INTO otp_codes (phone, code_hash, expires_at, created_at)"
+                  " VALUES ('+996700000031', '', %(at)s, %(at)s)", 1),
+    "refresh_tokens": ("INSERT INTO refresh_tokens (id, client_id, token_hash, created_at, last_used_at, expires_at)"
+                       " VALUES (%(name)s, 'c', convert_to(%(name)s, 'UTF8'), %(at)s, %(at)s, %(at)s)", 0),
     "push_outbox": ("INSERT INTO push_outbox (user_id, event, dedup_key, state, created_at)"
                     " VALUES ('c', 'e', %(name)s, 'done', %(at)s)", 90),
     "station_commands": ("INSERT INTO station_commands (station_id, action, status, expires_at, requested_by,"
                          " created_at) VALUES ('s-1', 'Reset', 'accepted', %(at)s, 'test', %(at)s)", 90),
     "payment_inbox": ("INSERT INTO payment_inbox (provider, order_id, fingerprint, payload, signature_scheme, state,"
                       " received_at) VALUES ('ODENGI', 'o', %(name)s, '{}', 'hash', 'processed', %(at)s)", 90),
+    "otp_codes": ("INSERT INTO otp_codes (phone, code_hash, expires_at, created_at)"
+                  " VALUES ('+996700000001', '', %(at)s, %(at)s)", 1),
+    "refresh_tokens": ("INSERT INTO refresh_tokens (id, client_id, token_hash, created_at, last_used_at, expires_at)"
+                       " VALUES (%(name)s, 'c', %(name)s, %(at)s, %(at)s, %(at)s)", 0),
 }  # fmt: skip
 KEPT_FOR_BOOKS = (
     "INSERT INTO payment_inbox (provider, order_id, fingerprint, payload, signature_scheme, state, received_at)"

@@ -25,6 +25,7 @@ from pathlib import Path
 
 import psycopg
 from psycopg import sql
+from psycopg.errors import Diagnostic
 from psycopg.rows import tuple_row
 
 from evpower.db.sql_script import Statement, split_statements
@@ -96,7 +97,7 @@ async def migrate(dsn: str, *, target: str | None = None, folder: Path = MIGRATI
     async with await psycopg.AsyncConnection.connect(
         dsn, autocommit=True, prepare_threshold=None, row_factory=tuple_row, client_encoding="UTF8"
     ) as conn:
-        conn.add_notice_handler(lambda diagnostic: _log.info("%s", diagnostic.message_primary))
+        conn.add_notice_handler(_log_notice)
         await _prepare(conn)
         for migration in migrations:
             if await _apply(conn, migration, migrations):
@@ -105,6 +106,11 @@ async def migrate(dsn: str, *, target: str | None = None, folder: Path = MIGRATI
         if target is None:
             await _warn_about_newer(conn, migrations)
     return applied
+
+
+def _log_notice(diagnostic: Diagnostic) -> None:
+    level = logging.WARNING if diagnostic.severity_nonlocalized == "WARNING" else logging.INFO
+    _log.log(level, "%s", diagnostic.message_primary)
 
 
 async def _prepare(conn: Connection) -> None:

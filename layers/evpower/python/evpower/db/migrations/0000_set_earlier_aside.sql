@@ -34,7 +34,7 @@ BEGIN
     -- What the copying migrations read through. A row as JSON has whatever columns the earlier table had, and text
     -- casts hide whether an id was uuid, varchar or serial and an amount float or numeric.
     EXECUTE $def$
-        CREATE FUNCTION legacy_v1.rows(table_name text) RETURNS SETOF jsonb LANGUAGE plpgsql STABLE AS $f$
+        CREATE FUNCTION legacy_v1.rows(table_name text) RETURNS SETOF jsonb LANGUAGE plpgsql STABLE ROWS 100000 AS $f$
         BEGIN
             IF to_regclass(format('legacy_v1.%I', table_name)) IS NOT NULL THEN
                 RETURN QUERY EXECUTE format('SELECT to_jsonb(t) FROM legacy_v1.%I t', table_name);

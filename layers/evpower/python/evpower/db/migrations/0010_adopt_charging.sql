@@ -48,12 +48,14 @@ BEGIN
                        AND lower(coalesce(r ->> 'status', 'started')) NOT IN ('stopped', 'completed') AS is_open
               FROM legacy_v1.rows('ocpp_transactions') r
               JOIN public.stations s ON s.id = r ->> 'station_id') source;
+    ANALYZE adopted_transactions;
     UPDATE adopted_transactions SET ocpp_id = number WHERE number_rank = 1 AND number > 0;
     -- Small numbers of theirs push our sequence; epoch seconds are far above what it will reach.
     PERFORM setval('public.ocpp_transaction_id_seq', greatest(max(ocpp_id), 1))
        FROM adopted_transactions WHERE ocpp_id < 1000000000;
     UPDATE adopted_transactions SET ocpp_id = nextval('public.ocpp_transaction_id_seq') WHERE ocpp_id IS NULL;
 
+    ANALYZE public.stations, public.pricing_history;
     CREATE TEMP TABLE adopted_sessions ON COMMIT DROP AS
     WITH source AS (
         SELECT r ->> 'id' AS id, coalesce(nullif(r ->> 'user_id', ''), 'unlinked-in-v1') AS user_id,
@@ -83,9 +85,12 @@ BEGIN
           FROM legacy_v1.rows('charging_sessions') r
           JOIN public.stations s ON s.id = r ->> 'station_id'
           LEFT JOIN adopted_transactions t ON t.session_id = r ->> 'id' AND t.session_rank = 1
-          LEFT JOIN LATERAL (SELECT * FROM public.pricing_history p
-                              WHERE p.details ->> 'v1_id' = r ->> 'pricing_history_id' OR p.session_id = r ->> 'id'
-                              ORDER BY p.details ->> 'v1_id' = r ->> 'pricing_history_id' DESC NULLS LAST LIMIT 1) h ON true
+          -- the price it names, else the first that names it
+          LEFT JOIN (SELECT details ->> 'v1_id' AS v1_id, min(id) AS id FROM public.pricing_history GROUP BY 1) named
+                 ON named.v1_id = r ->> 'pricing_history_id'
+          LEFT JOIN (SELECT session_id, min(id) AS id FROM public.pricing_history GROUP BY 1) naming
+                 ON naming.session_id = r ->> 'id'
+          LEFT JOIN public.pricing_history h ON h.id = coalesce(named.id, naming.id)
           LEFT JOIN (SELECT m ->> 'ocpp_transaction_id' AS v1_id, max((m ->> 'created_at')::timestamptz) AS last_at,
                             max(legacy_v1.number(m ->> 'energy_active_import_register', 1e12)) AS register
                        FROM legacy_v1.rows('ocpp_meter_values') m GROUP BY 1) meter ON meter.v1_id = t.v1_id::text

@@ -15,6 +15,7 @@ BEGIN
     END IF;
 
     SELECT coalesce(bool_and(r ->> 'id' ~ '^\d{1,15}$'), false) INTO numeric_ids FROM legacy_v1.rows('balance_topups') r;
+    ANALYZE public.clients, public.charging_sessions;
     CREATE TEMP TABLE adopted_topups ON COMMIT DROP AS
     WITH source AS (
         SELECT r, lower(r ->> 'status') AS word,
