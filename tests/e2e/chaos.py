@@ -173,7 +173,7 @@ class Chaos:
         self.report.top_ups += 1
 
     async def _charge(self, driver: Driver, point: ChargePoint, connector: int, choice: random.Random) -> None:
-        limits: dict[str, float] = choice.choice([{"amount_som": 60}, {"energy_kwh": 5}, {"energy_kwh": 30}, {}])
+        limits: dict[str, float] = choice.choice([{"amount_som": 60}, {"energy_kwh": 5}, {"energy_kwh": 12}, {}])
         session_id = await self._start(driver, point, connector, limits)
         patience = choice.uniform(1, 6)
         with suppress(TimeoutError):

@@ -141,6 +141,19 @@ async def test_a_rejected_remote_stop_settles_from_the_last_reading(world: World
     assert (await driver.session(session_id))["energy_consumed"] >= session["energy_consumed"]
 
 
+async def test_a_charger_that_goes_on_after_its_session_is_asked_to_stop_but_not_at_every_reading(world: World) -> None:
+    point, driver = await world.charger(faults=Faults(reject_remote_stop=True)), await world.driver(500)
+    session_id = await charging(driver, point, energy_kwh=30)
+    await driver.stop(session_id)
+    await driver.wait_session(session_id, ended)
+    readings = len(point.acknowledged_of("MeterValues"))
+    await point.wait_for(lambda: len(point.acknowledged_of("MeterValues")) >= readings + 5)
+    asked = [command for command in point.commands if command.action == "RemoteStopTransaction"]
+    assert len(asked) == 1
+    point.stop_locally(1)
+    await point.wait_for(lambda: point.transactions[0].confirmed)
+
+
 async def test_a_dropped_connection_does_not_end_the_charge(world: World) -> None:
     point, driver = await world.charger(), await world.driver(500)
     session_id = await charging(driver, point, energy_kwh=30)

@@ -81,3 +81,13 @@ async def open_command(conn: Conn, session_id: str, action: str) -> str | None:
     )
     row = await cursor.fetchone()
     return str(row["id"]) if row else None
+
+
+async def asked_since(conn: Conn, session_id: str, action: str, since: datetime) -> bool:
+    """Whether a command of that kind ended after ``since``."""
+    cursor = await conn.execute(
+        """SELECT 1 FROM station_commands
+            WHERE session_id = %s AND action = %s AND finished_at > %s LIMIT 1""",
+        (session_id, action, since),
+    )
+    return await cursor.fetchone() is not None

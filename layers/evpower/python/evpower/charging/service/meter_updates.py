@@ -2,18 +2,22 @@
 
 import hashlib
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import orjson
 
 from evpower.charging.models import EndReason, LimitType, MeterContext, MeterUpdate, SessionState
 from evpower.charging.repository import meter_values, sessions, transactions
+from evpower.charging.repository import sweeps as queries
 from evpower.charging.repository.sessions import session_of
 from evpower.charging.service.common import ask_to_stop, command_stop, fence, lock_with_client, max_power_w
 from evpower.charging.service.start import reserve_money
+from evpower.commands.models import REMOTE_STOP
 from evpower.config import get_settings
 from evpower.db import Conn
 from evpower.money import som
+
+_STOP_AGAIN_AFTER = timedelta(minutes=1)
 
 
 async def meter_context(conn: Conn, station_id: str, transaction_id: int) -> MeterContext | None:
@@ -110,11 +114,14 @@ async def auto_stop(conn: Conn, session_id: str, now: datetime) -> str | None:
 
 
 async def stop_closed(conn: Conn, session_id: str, now: datetime) -> str | None:
-    """RemoteStop for a transaction that goes on although its session was closed.
+    """RemoteStop for a transaction that goes on although its session was closed; at most one a minute.
 
-    Use case: a sweep settled the session while the station was away; the station comes back and still charges.
+    Use case: a sweep settled the session while the station was away; the station comes back and still charges, or it
+    only replays the readings of a transaction that has ended, each of which would be answered by another RemoteStop.
     """
     session = await sessions.get(conn, session_id)
     if session is None or session.state.live or session.ocpp_transaction_id is None:
+        return None
+    if await queries.asked_since(conn, session_id, REMOTE_STOP, now - _STOP_AGAIN_AFTER):
         return None
     return await command_stop(conn, session.station_id, session.ocpp_transaction_id, session.id, "system", now)
