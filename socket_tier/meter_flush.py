@@ -10,7 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 
 from evpower.charging.models import MeterUpdate
-from evpower.db import Conn, Database
+from evpower.db import Conn, PooledDatabase
 from evpower.logging import get_logger
 from socket_tier import metrics
 from socket_tier.unavailable import is_unavailable
@@ -21,7 +21,7 @@ LINGER_S = 0.004
 MAX_BATCH = 500
 
 FlushRows = Callable[[Conn, Sequence[MeterUpdate]], Awaitable[frozenset[int]]]
-"""Stores a batch in the caller's transaction; returns the positions whose session or connection is no longer live."""
+"""Stores a batch by one statement; returns the positions whose session or connection is no longer live."""
 Quarantine = Callable[[Conn, MeterUpdate, str], Awaitable[None]]
 Done = Callable[[bool | Exception], None]
 _Item = tuple[MeterUpdate, Done]
@@ -32,7 +32,7 @@ class MeterFlush:
 
     def __init__(
         self,
-        database: Database,
+        database: PooledDatabase,
         flush_rows: FlushRows,
         quarantine: Quarantine,
         *,
@@ -82,8 +82,10 @@ class MeterFlush:
 
     async def _run(self) -> None:
         try:
-            await asyncio.sleep(self._linger_s)
             while self._pending:
+                # Use case: all chargers answer the last flush within a few milliseconds; one commit takes them all.
+                if len(self._pending) < self._max_batch:
+                    await asyncio.sleep(self._linger_s)
                 batch, self._pending = self._pending[: self._max_batch], self._pending[self._max_batch :]
                 await self._flush(batch)
         finally:
@@ -93,7 +95,7 @@ class MeterFlush:
         started = time.perf_counter()
         updates = [update for update, _ in batch]
         try:
-            stale = await self._database.run(lambda conn: self._flush_rows(conn, updates))
+            stale = await self._database.run_single(lambda conn: self._flush_rows(conn, updates))
         except Exception as error:
             if is_unavailable(error) or len(batch) == 1:
                 await self._fail(batch, error)

@@ -54,33 +54,20 @@ def apply(
         received_at: server time of the message.
         began_at: server time before which no energy of this session can have been delivered.
     """
-    telemetry = _telemetry(state, reading)
     register = reading.energy_wh
     if register is None:
-        return telemetry, ()
+        return _telemetry(state, reading), ()
     if register < 0:
-        return telemetry, (NEGATIVE,)
+        return _telemetry(state, reading), (NEGATIVE,)
 
-    def accept(added: Decimal, *flags: str) -> tuple[MeterState, tuple[str, ...]]:
+    def accept(added: Decimal, *flags: str, register: Decimal = register) -> tuple[MeterState, tuple[str, ...]]:
         wanted = state.energy_wh + added
         ceiling = plausible_wh(received_at - began_at, max_power_w)
         energy = wanted if wanted <= ceiling else min(wanted, max(ceiling, state.energy_wh))
         if energy < wanted:
             flags = (*flags, JUMP)
-        new = MeterState(
-            telemetry.meter_start_wh,
-            register,
-            energy,
-            None,
-            received_at,
-            reading.sampled_at or state.since_charger,
-            telemetry.power_w,
-            telemetry.current_a,
-            telemetry.voltage_v,
-            telemetry.soc_percent,
-            telemetry.temperature_c,
-        )
-        return new, flags
+        charger_at = reading.sampled_at or state.since_charger
+        return _moved(state, reading, register, energy, None, received_at, charger_at), flags
 
     difference = register - state.register_wh
     if 0 <= difference <= ALLOWANCE_WH:
@@ -92,14 +79,14 @@ def apply(
         # Use case: transactionData of StopTransaction repeats Transaction.Begin after later readings were counted.
         return state, ()
     if -ALLOWANCE_WH <= difference < 0 and register > state.register_wh / 2:
-        return telemetry, ()  # rounding jitter of the register, not a restart
+        return _telemetry(state, reading), ()  # rounding jitter of the register, not a restart
     candidate = state.candidate_wh
     if candidate is not None and 0 <= register - candidate <= bound:
         return accept(register - candidate)
     if register <= min(bound, state.register_wh / 2) and candidate is None:
         # Use case: power loss in the middle of a transaction, the register starts again at 0.
         return accept(register, RESET)
-    return replace(telemetry, candidate_wh=register), (JUMP,)
+    return replace(_telemetry(state, reading), candidate_wh=register), (JUMP,)
 
 
 def apply_all(
@@ -153,13 +140,28 @@ def _elapsed(state: MeterState, reading: Reading, received_at: datetime, began_a
 
 
 def _telemetry(state: MeterState, reading: Reading) -> MeterState:
+    """The register stays, the rest of the reading counts."""
+    return _moved(
+        state, reading, state.register_wh, state.energy_wh, state.candidate_wh, state.since, state.since_charger
+    )
+
+
+def _moved(
+    state: MeterState,
+    reading: Reading,
+    register: Decimal,
+    energy: Decimal,
+    candidate: Decimal | None,
+    since: datetime | None,
+    since_charger: datetime | None,
+) -> MeterState:
     return MeterState(
         state.meter_start_wh,
-        state.register_wh,
-        state.energy_wh,
-        state.candidate_wh,
-        state.since,
-        state.since_charger,
+        register,
+        energy,
+        candidate,
+        since,
+        since_charger,
         reading.power_w if reading.power_w is not None else state.power_w,
         reading.current_a if reading.current_a is not None else state.current_a,
         reading.voltage_v if reading.voltage_v is not None else state.voltage_v,
