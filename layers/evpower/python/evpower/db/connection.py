@@ -17,7 +17,6 @@ from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
 
 from evpower.config import Settings
-from evpower.db.after_commit import Collected
 
 T = TypeVar("T")
 Conn: TypeAlias = psycopg.AsyncConnection[dict[str, Any]]
@@ -107,16 +106,11 @@ class SingleConnectionDatabase:
 
     @asynccontextmanager
     async def transaction(self, *, claims: Claims | None = None) -> AsyncIterator[Conn]:
-        hooks = Collected()
-        try:
-            async with self._lock:
-                conn = await self._borrow()
-                async with conn.transaction():
-                    await _enter(conn, self._settings.database_role, claims)
-                    yield conn
-        finally:
-            hooks.close()
-        await hooks.run()
+        async with self._lock:
+            conn = await self._borrow()
+            async with conn.transaction():
+                await _enter(conn, self._settings.database_role, claims)
+                yield conn
 
     async def run(self, work: Work[T], *, claims: Claims | None = None) -> T:
         return await _retrying(self, work, claims)
@@ -154,27 +148,12 @@ class PooledDatabase:
 
     @asynccontextmanager
     async def transaction(self, *, claims: Claims | None = None) -> AsyncIterator[Conn]:
-        hooks = Collected()
-        try:
-            async with self.pool.connection() as conn, conn.transaction():
-                await _enter(conn, self._transaction_role, claims)
-                yield conn
-        finally:
-            hooks.close()
-        await hooks.run()
+        async with self.pool.connection() as conn, conn.transaction():
+            await _enter(conn, self._transaction_role, claims)
+            yield conn
 
     async def run(self, work: Work[T], *, claims: Claims | None = None) -> T:
         return await _retrying(self, work, claims)
-
-    async def run_single(self, work: Work[T]) -> T:
-        """Run ``work`` that consists of one statement: a transaction by itself, without BEGIN and COMMIT around it.
-
-        Where the role must be taken per transaction (pooler in transaction mode) it is the same as :meth:`run`.
-        """
-        if self._transaction_role:
-            return await self.run(work)
-        async with self.pool.connection() as conn:
-            return await work(conn)
 
     async def ping(self) -> None:
         """Ask the server for a sign of life. Raises psycopg.Error when there is none."""
