@@ -32,10 +32,6 @@ AGED = {
                          " created_at) VALUES ('s-1', 'Reset', 'accepted', %(at)s, 'test', %(at)s)", 90),
     "payment_inbox": ("INSERT INTO payment_inbox (provider, order_id, fingerprint, payload, signature_scheme, state,"
                       " received_at) VALUES ('ODENGI', 'o', %(name)s, '{}', 'hash', 'processed', %(at)s)", 90),
-    "otp_codes": ("INSERT INTO otp_codes (phone, code_hash, expires_at, created_at)"
-                  " VALUES ('+996700000001', '', %(at)s, %(at)s)", 1),
-    "refresh_tokens": ("INSERT INTO refresh_tokens (id, client_id, token_hash, created_at, last_used_at, expires_at)"
-                       " VALUES (%(name)s, 'c', %(name)s, %(at)s, %(at)s, %(at)s)", 0),
 }  # fmt: skip
 KEPT_FOR_BOOKS = (
     "INSERT INTO payment_inbox (provider, order_id, fingerprint, payload, signature_scheme, state, received_at)"

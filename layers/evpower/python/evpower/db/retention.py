@@ -10,7 +10,6 @@ from evpower.db.connection import Conn
 BATCH = 5000
 _IDEMPOTENCY_DAYS = 7  # as the earlier system; a key protects for 24 hours
 _COUNTER_DAYS = 1
-_OTP_DAYS = 1  # they live five minutes; limits per phone and address look back further
 _MONTHS_AHEAD = 2
 
 
@@ -49,8 +48,6 @@ def purges(settings: Settings) -> tuple[Purge, ...]:
         Purge("audit_logs", "created_at", audit),
         Purge("idempotency_keys", "created_at", _IDEMPOTENCY_DAYS),
         Purge("used_nonces", "expires_at", 0),
-        Purge("otp_codes", "created_at", _OTP_DAYS),
-        Purge("refresh_tokens", "expires_at", 0),
         Purge("rate_counters", "window_start", _COUNTER_DAYS),
         Purge("otp_codes", "created_at", _COUNTER_DAYS),
         Purge("refresh_tokens", "expires_at", 0),
