@@ -55,7 +55,7 @@ class LocalSystem:
         tiers = self.options.socket_tiers
         first = self.options.socket_tier_port or free_port()
         self.socket_tier_ports = [first, *(free_port() for _ in range(tiers - 1))]
-        self._data = self.options.data or Path(tempfile.mkdtemp(prefix="evpower-"))
+        self._data = self.options.data or temporary_directory()
         self.logs = self._data / "logs"
         self.functions: dict[str, LambdaFunction] = {}
         self.environment: dict[str, str] = {}
@@ -165,7 +165,6 @@ class LocalSystem:
         for port in self.socket_tier_ports:
             require_port(port, "socket tier")
         self.logs.mkdir(parents=True, exist_ok=True)
-        self._data.chmod(0o711)
         await self._start_services()
         await self._migrate()
         await self._start_standin()
@@ -323,6 +322,13 @@ class LocalSystem:
 
     def _write_state(self) -> None:
         (self._data / "state.json").write_text(json.dumps(self.describe(), ensure_ascii=False, indent=1))
+
+
+def temporary_directory() -> Path:
+    """A directory that PostgreSQL's user may pass through when we are root."""
+    created = Path(tempfile.mkdtemp(prefix="evpower-"))
+    created.chmod(0o711)
+    return created
 
 
 def _answers(url: str) -> bool:
