@@ -17,6 +17,16 @@ def test_the_window_and_its_weight() -> None:
     assert Window.at(START).weight == 1.0
 
 
+def test_windows_of_other_lengths() -> None:
+    window = Window.at(START + timedelta(minutes=15), 3600)
+    assert (window.start, window.previous_start, window.weight) == (START, START - timedelta(hours=1), 0.75)
+    counter = LocalCounter()
+    assert [counter.hit("b", window, 2)[0] for _ in range(3)] == [True, True, False]
+    wait = retry_after_s(2, 0, window.weight, 2, window.length_s)
+    assert counter.hit("b", Window.at(START + timedelta(minutes=15, seconds=wait - 2), 3600), 2)[0] is False
+    assert counter.hit("b", Window.at(START + timedelta(minutes=15, seconds=wait), 3600), 2)[0] is True
+
+
 def test_a_burst_is_cut_at_the_limit_and_fades_with_the_next_minute() -> None:
     counter = LocalCounter()
     window = Window.at(START + timedelta(seconds=30))
