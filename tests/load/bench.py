@@ -4,7 +4,11 @@ import importlib
 import sys
 
 # name -> module with `async def main() -> dict`
-BENCHES = {"ocpp": "tests.load.bench_ocpp", "start": "tests.load.bench_start"}
+BENCHES = {
+    "ocpp": "tests.load.bench_ocpp",
+    "start": "tests.load.bench_start",
+    "chaos": "tests.load.bench_chaos",
+}
 
 
 def run(names: list[str]) -> int:
