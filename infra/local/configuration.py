@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from infra.local import sms_standin
 from infra.local.lambda_pool import FunctionDefinition, base_environment
 from infra.local.processes import LOOPBACK, ROOT
 from infra.local.queues import SqsEndpoint
@@ -29,6 +30,7 @@ _LOCAL_SETTINGS = {
     "ODENGI_MERCHANT_ID": "local-merchant",
     "ODENGI_PASSWORD": "local-odengi-password",
     "ODENGI_WEBHOOK_SECRET": "local-odengi-webhook-secret",
+    "SMS_PROVIDER": "http",
     "ALLOW_UNAUTHENTICATED_STATIONS": "true",
     "TRUSTED_PROXIES": "127.0.0.0/8",
 }
@@ -78,12 +80,15 @@ def product_environment(
     redis_url: str,
     sqs: SqsEndpoint,
     provider_url: str,
+    sms_gateway_url: str,
 ) -> dict[str, str]:
     """Environment of functions and socket tier."""
     defaults = {
         **_LOCAL_SETTINGS,
         "ODENGI_API_URL": provider_url,
         "ODENGI_RESULT_URL": f"http://{LOOPBACK}:{port}/api/v1/payment/webhook",
+        "SMS_GATEWAY_URL": sms_gateway_url,
+        "SMS_GATEWAY_TOKEN": sms_standin.TOKEN,
         "METER_SAMPLE_INTERVAL_S": f"{options.sample_interval_s:.0f}",
         "METER_MAX_POWER_KW": "5000",  # simulated cars charge faster than real ones
     }

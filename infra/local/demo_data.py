@@ -4,9 +4,7 @@ It goes only into a database that holds no stations yet, so a database given by 
 """
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 
-import jwt
 import psycopg
 
 CLIENT_ID = "00000000-0000-4000-8000-000000000001"
@@ -33,22 +31,7 @@ class DemoAccess:
 
     client_id: str
     phone: str
-    token: str
     stations: tuple[str, ...]
-
-
-def mint_token(secret: str, issuer: str, subject: str, *, lifetime: timedelta = timedelta(days=30)) -> str:
-    """A bearer token in Supabase's form (HS256) for ``subject``; what Supabase Auth would issue after a login."""
-    now = datetime.now(UTC)
-    claims = {
-        "sub": subject,
-        "aud": "authenticated",
-        "role": "authenticated",
-        "iss": issuer,
-        "iat": int(now.timestamp()),
-        "exp": int((now + lifetime).timestamp()),
-    }
-    return jwt.encode(claims, secret, algorithm="HS256")
 
 
 def insert_demo_data(dsn: str) -> bool:

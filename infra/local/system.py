@@ -31,6 +31,7 @@ from infra.local.queues import SqsEndpoint, create_queues
 from infra.local.runtime_api import Result
 from infra.local.scheduler import Scheduler
 from infra.local.services import Postgres, Service, SqsServer, Valkey
+from infra.local.sms_standin import SmsStandin
 from infra.local.sqs_source import SqsSource
 from infra.local.supervision import Supervisor
 
@@ -64,6 +65,7 @@ class LocalSystem:
         self.redis_url = ""
         self.sqs: SqsEndpoint | None = None
         self.standin_url = ""
+        self.sms = SmsStandin(progress)
         self._has_demo = False
         self._services: list[Service] = []
         self._supervisor = Supervisor()
@@ -116,11 +118,6 @@ class LocalSystem:
         assert self.scheduler is not None
         return await self.scheduler.fire(name)
 
-    def token_for(self, client_id: str) -> str:
-        """A bearer token for a client, as Supabase Auth would issue it."""
-        issuer = f"{self.environment['SUPABASE_URL'].rstrip('/')}/auth/v1"
-        return demo_data.mint_token(self.environment["SUPABASE_JWT_SECRET"], issuer, client_id)
-
     def describe(self) -> dict[str, Any]:
         """Every address and the demo credentials."""
         described: dict[str, Any] = {
@@ -129,6 +126,7 @@ class LocalSystem:
             "locations_stream": f"{self.ws_url}/api/v1/locations/stream",
             "socket_tier": [f"http://{LOOPBACK}:{port}" for port in self.socket_tier_ports],
             "payment_standin": self.standin_url,
+            "sms_outbox": self.sms.outbox_url,
             "database": self.database_url,
             "redis": self.redis_url,
             "sqs": self.sqs.endpoint_url if self.sqs else None,
@@ -140,7 +138,6 @@ class LocalSystem:
                 "client_id": self.demo.client_id,
                 "phone": self.demo.phone,
                 "stations": list(self.demo.stations),
-                "token": self.demo.token,
             }
         return described
 
@@ -225,6 +222,8 @@ class LocalSystem:
             self._has_demo = True
 
     async def _start_standin(self) -> None:
+        await self.sms.start()
+        self._stack.push_async_callback(self.sms.stop)
         port = self._kept_port("payment_standin")
         self.standin_url = f"http://{LOOPBACK}:{port}"
         argv = [sys.executable, "-m", "infra.local.payment_standin", "--port", str(port)]
@@ -246,12 +245,12 @@ class LocalSystem:
             redis_url=self.redis_url,
             sqs=self.sqs,
             provider_url=f"{self.standin_url}/api/json/json.php",
+            sms_gateway_url=self.sms.gateway_url,
         )
         if self._has_demo:
             self.demo = DemoAccess(
                 demo_data.CLIENT_ID,
                 demo_data.CLIENT_PHONE,
-                self.token_for(demo_data.CLIENT_ID),
                 demo_data.SIMULATED_STATIONS,
             )
         self.functions = {

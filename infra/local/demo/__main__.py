@@ -11,6 +11,7 @@ from pathlib import Path
 
 from infra.local.configuration import LocalOptions
 from infra.local.demo.driver import Driver
+from infra.local.demo.login import sign_in
 from infra.local.demo.story import Story
 from infra.local.demo.transcript import Transcript
 from infra.local.lambda_pool import FunctionInitError
@@ -28,8 +29,10 @@ async def play(options: LocalOptions) -> int:
             raise LocalSystemError("the database holds other data: unset DATABASE_URL, or name an empty database")
         say.line(f"ready: {system.base_url}, chargers {', '.join(demo.stations)}")
         say.line(f"the simulated cars charge {options.time_scale:g} times faster than real ones")
-        async with Driver(system.base_url, demo.token) as driver:
-            say.line(f"signed in as {(await driver.profile())['phone']}")
+        say.chapter("Log in")
+        login = await sign_in(system.base_url, system.sms.outbox_url, demo.phone)
+        async with Driver(system.base_url, login["access_token"]) as driver:
+            say.line(f"signed in as {(await driver.profile())['phone']} by the code of the text message")
             wrong = await Story(driver, (demo.stations[0], demo.stations[1]), say).tell()
         if not wrong:
             say.line("every som adds up: balance = sum of the ledger = top-ups - energy x price")

@@ -194,7 +194,8 @@ def test_anon_sees_the_open_network_without_keys(as_role: As) -> None:
     ["users", "clients", "charging_sessions", "balance_topups", "payment_transactions_odengi", "user_favorites",
      "id_tags", "audit_logs", "station_commands", "payment_inbox", "ocpp_meter_values", "ocpp_meter_values_default",
      "ocpp_transactions", "settlements", "write_offs", "tariff_plans", "client_tariffs", "promo_codes",
-     "idempotency_keys", "push_outbox", "ocpp_station_status", "quarantined_messages"],
+     "idempotency_keys", "push_outbox", "ocpp_station_status", "quarantined_messages", "otp_codes", "refresh_tokens",
+     "devices", "push_subscriptions"],
 )  # fmt: skip
 def test_anon_sees_nothing_of_people_and_money(as_role: As, table: str) -> None:
     with refused():

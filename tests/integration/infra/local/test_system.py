@@ -17,6 +17,7 @@ import psycopg
 import pytest
 
 from infra.local.configuration import LocalOptions
+from infra.local.demo.login import sign_in
 from infra.local.processes import ROOT, accepts_connections, free_port
 from infra.local.system import LocalSystem
 
@@ -51,7 +52,8 @@ async def test_everything_runs_and_listens_on_loopback_only(system: LocalSystem)
         health = (await http.get("/health")).json()
         assert health["connected_stations"] == 2
         assert system.demo is not None
-        headers = {"Authorization": f"Bearer {system.demo.token}"}
+        login = await sign_in(system.base_url, system.sms.outbox_url, system.demo.phone)
+        headers = {"Authorization": f"Bearer {login['access_token']}"}
         balance = await http.get("/api/v1/balance/current", headers=headers)
         assert balance.json()["balance"] == 0
     for name, pids in system.processes.items():
