@@ -35,20 +35,30 @@ def api_deps(request: Request) -> Deps:
     return deps
 
 
-def require_client(request: Request) -> Principal:
-    """The signed-in client.
+def require_principal(request: Request) -> Principal:
+    """Whoever has a credential that verifies.
 
     Raises:
         Unauthorized: no credential, or one that does not verify.
-        Forbidden: the master key is nobody's account.
         ServiceUnavailable: the credential cannot be judged now.
     """
     context = context_of(request.scope)
     if context.principal is None:
         raise context.auth_failure or Unauthorized()
-    if context.principal.is_master:
-        raise Forbidden
     return context.principal
+
+
+def require_client(request: Request) -> Principal:
+    """The signed-in client.
+
+    Raises:
+        Unauthorized, ServiceUnavailable: as :func:`require_principal`.
+        Forbidden: the master key is nobody's account.
+    """
+    principal = require_principal(request)
+    if principal.is_master:
+        raise Forbidden
+    return principal
 
 
 class Caller:

@@ -41,6 +41,51 @@ _TEXTS: dict[str, dict[str, str]] = {
         "ky": "Аккаунт өчүрүлдү.",
         "en": "The account is deleted.",
     },
+    "location_refreshed": {
+        "ru": "Статус обновлён.",
+        "ky": "Абал жаңыртылды.",
+        "en": "The status was refreshed.",
+    },
+    "staff_deactivated": {
+        "ru": "Сотрудник деактивирован.",
+        "ky": "Кызматкер өчүрүлдү.",
+        "en": "The staff account is deactivated.",
+    },
+    "staff_activated": {
+        "ru": "Сотрудник активирован.",
+        "ky": "Кызматкер иштетилди.",
+        "en": "The staff account is active.",
+    },
+    "device_registered": {
+        "ru": "Устройство зарегистрировано.",
+        "ky": "Түзмөк катталды.",
+        "en": "The device is registered.",
+    },
+    "device_unregistered": {
+        "ru": "Устройство отключено.",
+        "ky": "Түзмөк өчүрүлдү.",
+        "en": "The device is not registered any more.",
+    },
+    "subscribed": {
+        "ru": "Уведомления включены.",
+        "ky": "Билдирмелер иштетилди.",
+        "en": "Notifications are on.",
+    },
+    "unsubscribed": {
+        "ru": "Уведомления отключены.",
+        "ky": "Билдирмелер өчүрүлдү.",
+        "en": "Notifications are off.",
+    },
+    "test_sent": {
+        "ru": "Проверочное уведомление отправлено.",
+        "ky": "Текшерүү билдирмеси жөнөтүлдү.",
+        "en": "A test notification is on its way.",
+    },
+    "nowhere_to_send": {
+        "ru": "Нет устройств для уведомлений.",
+        "ky": "Билдирмелер үчүн түзмөк жок.",
+        "en": "There is no device to notify.",
+    },
     "payment_checked": {
         "ru": "Платёж проверен.",
         "ky": "Төлөм текшерилди.",

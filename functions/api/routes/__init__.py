@@ -5,7 +5,23 @@ A new module of routes is one file here and one line below.
 
 from fastapi import APIRouter
 
-from functions.api.routes import auth, balance, charging, health, locations, payment, profile, station
+from functions.api.routes import (
+    admin,
+    admin_clients,
+    admin_staff,
+    auth,
+    balance,
+    charging,
+    devices,
+    favorites,
+    health,
+    history,
+    locations,
+    notifications,
+    payment,
+    profile,
+    station,
+)
 
 ROUTERS: tuple[APIRouter, ...] = (
     health.routes,
@@ -16,4 +32,11 @@ ROUTERS: tuple[APIRouter, ...] = (
     payment.routes,
     station.routes,
     locations.routes,
+    devices.routes,
+    notifications.routes,
+    favorites.routes,
+    history.routes,
+    admin.routes,
+    admin_clients.routes,
+    admin_staff.routes,
 )
