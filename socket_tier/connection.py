@@ -184,8 +184,7 @@ class ChargerConnection:
                 self._idle.set()
 
         try:
-            checked = self.dialect.schemas.check_request(frame.action, frame.payload)
-            if checked.payload is frame.payload and checked.fault is None:
+            if self.dialect.schemas.passes(frame.action, frame.payload):
                 self._busy = route.quick(self.charger, frame.payload, done)
         except Exception:
             log.exception("quick handler failed", extra={"station_id": self.station_id, "action": frame.action})

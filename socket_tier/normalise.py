@@ -6,6 +6,7 @@ cleaned of NUL. A value that cannot be read is left out and flagged, never guess
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from typing import Any
 
@@ -49,8 +50,55 @@ _LINE = "line"  # L1-L2 and its like: used for a voltage only when nothing else 
 # The energy that the car got is measured at the outlet; other places are a last resort.
 _LOCATION_RANK = {None: 0, "": 0, "Outlet": 0, "Cable": 1, "EV": 2, "Inlet": 3, "Body": 4}
 
-# field -> location rank -> phase (None = total) -> value
-_Found = dict[str, dict[int, dict[str | None, Decimal]]]
+
+@dataclass(frozen=True, slots=True)
+class _Meaning:
+    """What the words of a sample say: where its value goes, or why it goes nowhere."""
+
+    field: str | None = None
+    flag: str | None = None
+    factor: Decimal = _ONE
+    unit: str = ""
+    step: Decimal = _TENTH
+    largest: Decimal = _ONE
+    rank: int = 0
+    phase: str | None = None  # None: the total
+
+
+# A charger says the same few words in every message; what they mean is worked out once. Bounded, and only for words
+# of ordinary length, so that a charger that invents words costs no memory.
+_meanings: dict[tuple[str | None, ...], _Meaning] = {}
+_MAX_MEANINGS = 2000
+_MAX_WORDS = 200
+
+
+def _meaning(words: tuple[str | None, ...]) -> _Meaning:
+    found = _meanings.get(words)
+    if found is None:
+        found = _interpret(*words)
+        if len(_meanings) < _MAX_MEANINGS and sum(len(word) for word in words if word) < _MAX_WORDS:
+            _meanings[words] = found
+    return found
+
+
+def _interpret(
+    measurand: str | None, unit: str | None, phase: str | None, location: str | None, form: str | None
+) -> _Meaning:
+    rule = _RULES.get(measurand or ENERGY)
+    if rule is None:
+        return _Meaning()
+    if form == "SignedData":
+        return _Meaning(flag=SIGNED)
+    field, units, default_unit, step, largest = rule
+    name = (unit or default_unit).lower()
+    factor = units.get(name)
+    if factor is None:
+        return _Meaning(flag=UNKNOWN_UNIT)
+    kind = _PHASES.get(phase, _LINE if "-L" in phase else "N") if phase else None
+    if kind == "N":
+        return _Meaning()
+    rank = _LOCATION_RANK.get(location, 5)
+    return _Meaning(field, None, factor, name, step, largest, rank, kind)
 
 
 def readings(meter_values: Iterable[Mapping[str, Any]]) -> tuple[Reading, ...]:
@@ -61,43 +109,51 @@ def readings(meter_values: Iterable[Mapping[str, Any]]) -> tuple[Reading, ...]:
 def _reading(entry: Mapping[str, Any]) -> Reading:
     sampled_at = parse_time(entry["timestamp"])
     flags: list[str] = [] if sampled_at is not None else [NO_TIME]
-    found: _Found = {}
+    values: dict[str, Decimal] = {}
+    ranks: dict[str, int] = {}
+    phases: dict[str, dict[str, Decimal]] = {}
     context: str | None = None
     for sample in entry["sampledValue"]:
-        measurand = sample.get("measurand") or ENERGY
-        rule = _RULES.get(measurand)
-        if rule is None:
+        get = sample.get
+        measurand = get("measurand")
+        meaning = _meaning((measurand, get("unit"), get("phase"), get("location"), get("format")))
+        field = meaning.field
+        if field is None:
+            if meaning.flag is not None:
+                flags.append(meaning.flag)
             continue
-        if sample.get("format") == "SignedData":
-            flags.append(SIGNED)
-            continue
-        value = _value(sample, rule, flags)
+        value = _value(sample["value"], meaning, flags)
         if value is None:
             continue
-        if context is None or measurand == ENERGY:
-            context = sample.get("context") or context
-        phase = sample.get("phase")
-        if phase:
-            phase = _PHASES.get(phase, _LINE if "-L" in phase else "N")
-            if phase == "N":
-                continue
+        if context is None or field == "energy_wh":
+            context = get("context") or context
+        known = ranks.get(field)
+        if known is None or meaning.rank < known:
+            ranks[field] = meaning.rank
+            values.pop(field, None)
+            phases.pop(field, None)
+        elif meaning.rank > known:
+            continue
+        if meaning.phase is None:
+            values[field] = value
         else:
-            phase = None
-        rank = _LOCATION_RANK.get(sample.get("location"), 5)
-        found.setdefault(rule[0], {}).setdefault(rank, {})[phase] = value
-    values = {name: _combine(name, by_rank[min(by_rank)]) for name, by_rank in found.items()}
+            phases.setdefault(field, {})[meaning.phase] = value
+    for field, by_phase in phases.items():
+        if field not in values:
+            values[field] = _combine(field, by_phase)
     if context == "Transaction.Begin" and "energy_wh" in values:
         # Nothing was delivered yet, and some chargers send 0 here whatever their register shows.
         del values["energy_wh"]
         flags.append(BEGIN)
+    known_value = values.get
     return Reading(
         sampled_at,
-        values.get("energy_wh"),
-        values.get("power_w"),
-        values.get("current_a"),
-        values.get("voltage_v"),
-        values.get("soc_percent"),
-        values.get("temperature_c"),
+        known_value("energy_wh"),
+        known_value("power_w"),
+        known_value("current_a"),
+        known_value("voltage_v"),
+        known_value("soc_percent"),
+        known_value("temperature_c"),
         _context(context),
         tuple(dict.fromkeys(flags)) if flags else (),
         raw_text(entry),
@@ -108,36 +164,29 @@ def _context(text: str | None) -> str | None:
     return text.replace("\x00", "")[:50] if text else None
 
 
-def _value(sample: Mapping[str, Any], rule: _Rule, flags: list[str]) -> Decimal | None:
-    """The sample in the reading's unit, or None with a flag that says why it is not used."""
-    field, units, default_unit, step, largest = rule
-    unit = (sample.get("unit") or default_unit).lower()
-    factor = units.get(unit)
-    if factor is None:
-        flags.append(UNKNOWN_UNIT)
-        return None
-    text = sample["value"]
+def _value(text: str, meaning: _Meaning, flags: list[str]) -> Decimal | None:
+    """The number in the reading's unit, or None with a flag that says why it is not used."""
     try:
         value = Decimal(text if len(text) <= 40 else "")
     except InvalidOperation:
-        if "\x00" not in text:
-            flags.append(UNREADABLE)
-            return None
-        return _value({**sample, "value": text.replace("\x00", "").strip()}, rule, flags)
+        if "\x00" in text:
+            return _value(text.replace("\x00", "").strip(), meaning, flags)
+        flags.append(UNREADABLE)
+        return None
     if not value.is_finite():
         flags.append(UNREADABLE)
         return None
     if value.adjusted() > 15:
         flags.append(OUT_OF_RANGE)
         return None
-    if factor is not _ONE:
-        value *= factor
-    if field == "temperature_c":
-        value = _celsius(value, unit)
-    if abs(value) > largest or (field == "soc_percent" and value < 0):
+    if meaning.factor is not _ONE:
+        value *= meaning.factor
+    if meaning.field == "temperature_c":
+        value = _celsius(value, meaning.unit)
+    if abs(value) > meaning.largest or (meaning.field == "soc_percent" and value < 0):
         flags.append(OUT_OF_RANGE)
         return None
-    return value.quantize(step, ROUND_HALF_UP)
+    return value.quantize(meaning.step, ROUND_HALF_UP)
 
 
 def _celsius(value: Decimal, unit: str) -> Decimal:
@@ -148,10 +197,8 @@ def _celsius(value: Decimal, unit: str) -> Decimal:
     return value
 
 
-def _combine(field: str, by_phase: dict[str | None, Decimal]) -> Decimal:
-    """The total when the charger gives one, else what its phases say."""
-    if None in by_phase:
-        return by_phase[None]
+def _combine(field: str, by_phase: dict[str, Decimal]) -> Decimal:
+    """What the phases say where the charger gives no total."""
     phases = [value for phase, value in by_phase.items() if phase != _LINE] or list(by_phase.values())
     total = sum(phases, Decimal(0))
     if field in _AVERAGED:

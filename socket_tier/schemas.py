@@ -85,6 +85,10 @@ class SchemaSet:
             found = self._compiled[name] = jsonschema_rs.validator_for(schema, validate_formats=True)
         return found
 
+    def passes(self, action: str, payload: dict[str, Any]) -> bool:
+        """Whether a request of a charger passes its schema strictly."""
+        return self._validator(action, self._suffixes[0]).is_valid(payload)
+
     def check_request(self, action: str, payload: dict[str, Any]) -> Checked:
         """Check a request of a charger, leniently. ``action`` must be one of :attr:`actions`."""
         return self._check(self._validator(action, self._suffixes[0]), payload)

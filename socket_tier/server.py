@@ -5,12 +5,13 @@ Compression is off; frames are bounded; pings are sent by :mod:`socket_tier.live
 """
 
 import asyncio
+import struct
 from collections.abc import Awaitable, Callable, Sequence
 from http import HTTPStatus
 from typing import Any
 
 import orjson
-from websockets.asyncio.server import Server, ServerConnection, broadcast, serve
+from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.datastructures import Headers, MultipleValuesError
 from websockets.exceptions import ConnectionClosed, InvalidHeader
 from websockets.frames import DATA_OPCODES, Frame, Opcode
@@ -32,6 +33,7 @@ CLOSE_TIMEOUT_S = 5.0
 RECEIVE_QUEUE_FRAMES = 8
 EARLY_MESSAGES = 16
 MAX_UNREAD_BYTES = 1024 * 1024
+_FIN_TEXT = 0x81
 
 Sink = Callable[[bytes], None]
 """Takes one message; must not raise."""
@@ -110,7 +112,8 @@ class TierSocket(ServerConnection):
         """
         if self.protocol.state is not State.OPEN:
             return False
-        broadcast((self,), frame, text=True)
+        # Unfragmented, unmasked, without extensions: building the frame here saves a tenth of an answer's cost.
+        self.transport.write(text_frame(frame))
         if self.transport.get_write_buffer_size() > MAX_UNREAD_BYTES:
             log.warning("charger does not read its answers", extra={"address": self.address})
             self.transport.abort()
@@ -259,6 +262,16 @@ class SocketServer:
             log.exception("socket handler failed")
         finally:
             self._gate.leave(connection.address)
+
+
+def text_frame(payload: bytes) -> bytes:
+    """A server's text message in one WebSocket frame (RFC 6455 section 5.2)."""
+    size = len(payload)
+    if size < 126:
+        return bytes((_FIN_TEXT, size)) + payload
+    if size < 65536:
+        return struct.pack("!BBH", _FIN_TEXT, 126, size) + payload
+    return struct.pack("!BBQ", _FIN_TEXT, 127, size) + payload
 
 
 def _peer(connection: ServerConnection) -> str:
