@@ -85,7 +85,17 @@ def run_suite(suite: Suite, arguments: list[str]) -> tuple[bool, Count]:
     report = _REPORTS / f"{suite.name}.xml"
     report.parent.mkdir(parents=True, exist_ok=True)
     report.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "pytest", *suite.paths, "-q", f"--junitxml={report}", *suite.options]
+    # `./dev test integration tests/integration/infra` means that folder, not that folder as well.
+    named = [argument for argument in arguments if (ROOT / argument.partition("::")[0]).exists()]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        *([] if named else suite.paths),
+        "-q",
+        f"--junitxml={report}",
+        *suite.options,
+    ]
     if suite.processes > 1 and not any(argument.startswith(("-n", "--pdb", "-x")) for argument in arguments):
         command += ["-n", str(suite.processes)]
     elif "--dist" in command:

@@ -45,3 +45,13 @@ def test_a_suite_passes_only_when_tests_ran_and_passed(tmp_path: Path, text: str
 def test_an_unknown_suite_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["everything"]) == 2
     assert "no suite 'everything'" in capsys.readouterr().err
+
+
+def test_named_tests_replace_the_suites_folders(tmp_path: Path) -> None:
+    suite = _suite(tmp_path, "def test_a():\n    assert False\n")
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "test_two.py").write_text("def test_b():\n    pass\n")
+    passed, count = run_suite(suite, [str(other / "test_two.py::test_b")])
+    assert passed
+    assert (count.passed, count.failed) == (1, 0)
