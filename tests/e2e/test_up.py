@@ -28,10 +28,8 @@ class Running:
     process: asyncio.subprocess.Process
     port: int
     ready: dict[str, Any]
-
-    @property
-    def token(self) -> str:
-        return str(self.ready["demo"]["token"])
+    log: Path
+    token: str = ""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -50,7 +48,9 @@ async def up(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Running]
     assert process.stdout is not None
     line = (await asyncio.wait_for(process.stdout.readline(), 100)).decode()
     assert line.startswith("ready "), (data / "up.log").read_text()
-    yield Running(process, port, json.loads(line.removeprefix("ready ")))
+    running = Running(process, port, json.loads(line.removeprefix("ready ")), data / "up.log")
+    running.token = await log_in(running)
+    yield running
     if process.returncode is None:
         process.send_signal(signal.SIGINT)
         await asyncio.wait_for(process.wait(), 60)
@@ -64,16 +64,32 @@ def walk_through() -> list[str]:
     return lines
 
 
-async def shell(up: Running, line: str) -> Any:
-    """Run one line of the README as the reader would."""
-    definition = next(text for text in README.read_text().splitlines() if text.startswith("call()"))
-    script = f"B=http://127.0.0.1:{up.port}\nT={up.token}\n{definition}\n{line}\n"
+async def log_in(up: Running) -> str:
+    """The README's login: ask for a code, read it where ``./dev up`` prints it, type it; the token."""
+    block = next(text for text in re.findall(r"```bash\n(.*?)```", README.read_text(), re.DOTALL) if "send-otp" in text)
+    steps = block.partition("call()")[0].replace("127.0.0.1:9210", f"127.0.0.1:{up.port}")
+    ask, _, answer = steps.partition("CODE=123456")
+    await bash(ask)
+    codes = re.findall(rf"SMS to {re.escape(up.ready['demo']['phone'])}: .*?(\d{{6}})\b", up.log.read_text())
+    without_asking = "\n".join(line for line in ask.splitlines() if "send-otp" not in line)
+    return (await bash(f'{without_asking}\nCODE={codes[-1]} {answer}\necho "$T"')).decode().strip()
+
+
+async def bash(script: str) -> bytes:
+    """What a script prints."""
     process = await asyncio.create_subprocess_exec(
         "bash", "-c", script, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
     output, errors = await asyncio.wait_for(process.communicate(), 60)
     assert process.returncode == 0, errors
-    return json.loads(output)
+    return output
+
+
+async def shell(up: Running, line: str) -> Any:
+    """Run one line of the README as the reader would."""
+    definition = next(text for text in README.read_text().splitlines() if text.startswith("call()"))
+    script = f"B=http://127.0.0.1:{up.port}\nT={up.token}\n{definition}\n{line}\n"
+    return json.loads(await bash(script))
 
 
 async def test_the_walk_through_of_the_readme(up: Running) -> None:
