@@ -155,6 +155,16 @@ class PooledDatabase:
     async def run(self, work: Work[T], *, claims: Claims | None = None) -> T:
         return await _retrying(self, work, claims)
 
+    async def run_single(self, work: Work[T]) -> T:
+        """Run ``work`` that consists of one statement: a transaction by itself, without BEGIN and COMMIT around it.
+
+        Where the role must be taken per transaction (pooler in transaction mode) it is the same as :meth:`run`.
+        """
+        if self._transaction_role:
+            return await self.run(work)
+        async with self.pool.connection() as conn:
+            return await work(conn)
+
     async def ping(self) -> None:
         """Ask the server for a sign of life. Raises psycopg.Error when there is none."""
         async with self.pool.connection() as conn:
