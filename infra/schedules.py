@@ -32,6 +32,7 @@ SCHEDULES = (
     _sweep("station_status", "rate(2 minutes)", "mark silent stations unavailable"),
     _sweep("hanging_sessions", "rate(1 minute)", "settle or refund sessions that hang (10 minutes, 12 hours)"),
     _sweep("command_redelivery", "rate(1 minute)", "re-send commands without a terminal state, expire old ones"),
+    _sweep("push_outbox", "rate(1 minute)", "hand over notifications whose message was lost"),
     _sweep("ledger_audit", "rate(1 hour)", "check that balances, ledger and sessions agree"),
     _sweep("housekeeping", "cron(30 20 * * ? *)", "partitions ahead, retention, purge (02:30 in Bishkek)"),
 )

@@ -6,6 +6,7 @@ from evpower.clock import Clock, SystemClock
 from evpower.commands.queue import CommandQueue, SqsCommandQueue
 from evpower.config import Settings
 from evpower.db import Database, SingleConnectionDatabase
+from evpower.notifications.queue import PushQueue, SqsPushQueue
 from evpower.payments.deps import PaymentDeps, payment_deps
 from evpower.realtime.service import Publisher
 
@@ -19,6 +20,7 @@ class SweepDeps:
     database: Database
     payments: PaymentDeps
     commands: CommandQueue
+    pushes: PushQueue
     publisher: Publisher
 
     async def close(self) -> None:
@@ -37,5 +39,6 @@ def build_deps(settings: Settings, *, database: Database | None = None, clock: C
         database=database,
         payments=payment_deps(database, settings, clock),
         commands=SqsCommandQueue(settings),
+        pushes=SqsPushQueue(settings),
         publisher=Publisher(settings),
     )

@@ -23,6 +23,7 @@ SWEEPS = (
     "station_status",
     "hanging_sessions",
     "command_redelivery",
+    "push_outbox",
     "ledger_audit",
     "housekeeping",
 )

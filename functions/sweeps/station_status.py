@@ -7,6 +7,7 @@ locations stream is told after each commit.
 from datetime import datetime
 
 from evpower.db import Conn
+from evpower.notifications import service as notifications
 from evpower.stations import service
 from evpower.stations.models import StationRef
 from functions.sweeps.deps import SweepDeps
@@ -19,7 +20,9 @@ async def run(deps: SweepDeps, now: datetime) -> dict[str, int]:
     """Mark silent stations; the counters for the metrics."""
 
     async def batch(conn: Conn) -> list[StationRef]:
-        return await service.mark_offline(conn, now, BATCH)
+        stations = await service.mark_offline(conn, now, BATCH)
+        await notifications.stations_offline(conn, [station.station_id for station in stations], now)
+        return stations
 
     marked = 0
     for _ in range(MAX_BATCHES):

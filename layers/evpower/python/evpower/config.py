@@ -60,6 +60,24 @@ class Settings(BaseSettings):
     sms_sender_id: str = ""
     sms_timeout_s: float = 5.0
 
+    # Push notifications. A provider without its secret is not used.
+    fcm_service_account: SecretStr = SecretStr("")  # the service account's JSON key, as Google hands it out
+    fcm_api_url: str = "https://fcm.googleapis.com"
+    apns_key: SecretStr = SecretStr("")  # the .p8 file's text
+    apns_key_id: str = ""
+    apns_team_id: str = ""
+    apns_topic: str = ""  # the app's bundle id
+    apns_api_url: str = "https://api.push.apple.com"
+    vapid_private_key: SecretStr = SecretStr("")  # P-256 private value, base64url
+    vapid_subject: str = ""  # mailto: or https: contact for the browsers' push services
+    # Browsers name the address that we call, so only known services (and hosts below them) are called.
+    web_push_hosts: str = (
+        "fcm.googleapis.com,push.services.mozilla.com,web.push.apple.com,notify.windows.com,push.samsungosp.com"
+    )
+    push_ca_file: str = ""  # authorities for the providers' certificates instead of the public ones
+    push_timeout_s: float = 10.0
+    low_balance_threshold_som: Decimal = Decimal(50)
+
     # Payments
     payment_provider: Literal["ODENGI", "OBANK"] = "ODENGI"
     odengi_api_url: str = "https://mw-api-test.dengi.kg/api/json/json.php"

@@ -201,6 +201,19 @@ class LegacyCodeNotSent(CodeNotSent, spec={"http_status": 400}):
     """The same on the older path ``/auth/otp/send``, whose clients expect 400."""
 
 
+class FcmTokenInvalid(
+    _Declared,
+    spec=_error(
+        "fcm_token_invalid",
+        422,
+        "Неверный токен устройства.",
+        "Түзмөктүн токени туура эмес.",
+        "Not a push token of that platform.",
+    ),
+):
+    """A push token that no provider could have issued."""
+
+
 class StationNotFound(
     _Declared,
     spec=_error("station_not_found", 404, "Станция не найдена.", "Станция табылган жок.", "Station not found."),

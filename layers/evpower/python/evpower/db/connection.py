@@ -17,6 +17,7 @@ from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
 
 from evpower.config import Settings
+from evpower.db.commit_hooks import CommitHooks
 
 T = TypeVar("T")
 Conn: TypeAlias = psycopg.AsyncConnection[dict[str, Any]]
@@ -106,11 +107,16 @@ class SingleConnectionDatabase:
 
     @asynccontextmanager
     async def transaction(self, *, claims: Claims | None = None) -> AsyncIterator[Conn]:
-        async with self._lock:
-            conn = await self._borrow()
-            async with conn.transaction():
-                await _enter(conn, self._settings.database_role, claims)
-                yield conn
+        hooks = CommitHooks()
+        try:
+            async with self._lock:
+                conn = await self._borrow()
+                async with conn.transaction():
+                    await _enter(conn, self._settings.database_role, claims)
+                    yield conn
+        finally:
+            hooks.close()
+        await hooks.run()
 
     async def run(self, work: Work[T], *, claims: Claims | None = None) -> T:
         return await _retrying(self, work, claims)
@@ -148,9 +154,14 @@ class PooledDatabase:
 
     @asynccontextmanager
     async def transaction(self, *, claims: Claims | None = None) -> AsyncIterator[Conn]:
-        async with self.pool.connection() as conn, conn.transaction():
-            await _enter(conn, self._transaction_role, claims)
-            yield conn
+        hooks = CommitHooks()
+        try:
+            async with self.pool.connection() as conn, conn.transaction():
+                await _enter(conn, self._transaction_role, claims)
+                yield conn
+        finally:
+            hooks.close()
+        await hooks.run()
 
     async def run(self, work: Work[T], *, claims: Claims | None = None) -> T:
         return await _retrying(self, work, claims)

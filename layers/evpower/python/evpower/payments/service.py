@@ -19,6 +19,7 @@ from evpower.errors import Forbidden, PaymentNotCancellable, PaymentNotFound
 from evpower.ids import correlation_id, new_order_id
 from evpower.logging import get_logger
 from evpower.money import from_tyiyn
+from evpower.notifications import service as notifications
 from evpower.payments import repository
 from evpower.payments.models import InboxEntry, InvoiceState, NewTopUp, TopUp, TopUpStatus
 from evpower.payments.provider import (
@@ -277,6 +278,13 @@ async def _credit_approved(conn: Conn, topup: TopUp, status: InvoiceStatus, sett
         )
         if entry.created:
             credited += entry.amount
+            await notifications.payment_confirmed(
+                conn,
+                client_id=topup.client_id,
+                amount=entry.amount,
+                new_balance=entry.balance_after,
+                source_key=entry.source_key,
+            )
     return credited
 
 

@@ -70,6 +70,7 @@ async def settle(
     )
     await stations.release_connector(conn, session.id)
     await _tell(conn, session, state, reason, outcome.taken)
+    await notifications.warn_of_low_balance(conn, client.id, now)
     settled = await sessions.get(conn, session.id)
     assert settled is not None
     return settled
@@ -99,5 +100,10 @@ async def _tell(conn: Conn, session: Session, state: SessionState, reason: str, 
         await notifications.charging_error(conn, client_id=session.user_id, session_id=session.id, error_code=reason)
     else:
         await notifications.charging_completed(
-            conn, client_id=session.user_id, session_id=session.id, energy_kwh=session.energy_kwh, amount=amount
+            conn,
+            client_id=session.user_id,
+            session_id=session.id,
+            station_id=session.station_id,
+            energy_kwh=session.energy_kwh,
+            amount=amount,
         )

@@ -28,6 +28,7 @@ from evpower.errors import (
 )
 from evpower.ids import correlation_id, new_id, new_id_tag
 from evpower.money import number, som
+from evpower.notifications import service as notifications
 from evpower.pricing import rules
 from evpower.pricing import service as pricing
 from evpower.pricing.models import Price
@@ -222,3 +223,4 @@ async def reserve_money(
         ),
     )
     await sessions.add_reserve(conn, session_id, amount, now)
+    await notifications.warn_of_low_balance(conn, client_id, now)

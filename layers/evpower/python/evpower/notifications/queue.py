@@ -1,0 +1,113 @@
+"""The queue ``push``: a port and its SQS adapter. A message is a wish, the outbox decides what is due."""
+
+import asyncio
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from evpower import metrics
+from evpower.config import Settings, get_settings
+from evpower.logging import get_logger
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
+
+_log = get_logger(__name__)
+_MAX_DELAY_S = 900  # SQS
+_BATCH = 10  # SQS
+_PAUSE_S = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class PushMessage:
+    """Deliver one row of the outbox."""
+
+    outbox_id: int
+
+    def body(self) -> str:
+        return json.dumps({"outbox_id": self.outbox_id})
+
+    @staticmethod
+    def parse(body: str) -> "PushMessage":
+        """Read a message.
+
+        Raises:
+            ValueError: not one of ours.
+        """
+        members: Any = json.loads(body)
+        outbox_id = members.get("outbox_id") if isinstance(members, dict) else None
+        if type(outbox_id) is not int:
+            raise ValueError("no outbox_id")
+        return PushMessage(outbox_id)
+
+
+class PushQueue(Protocol):
+    """Where deliveries wait."""
+
+    async def send(self, outbox_ids: Sequence[int], delay_s: float = 0) -> bool:
+        """Enqueue; False when that failed. Never raises: the sweep is the backstop."""
+        ...
+
+
+class SqsPushQueue:
+    """Standard queue SQS_PUSH_QUEUE_URL. boto3 is imported and its client built at the first message.
+
+    After a failure nobody waits for SQS for 15 s: the entries that wake it have better things to do, and a charger
+    waits for their answer.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._client: SQSClient | None = None
+        self._away_until = 0.0
+
+    def _send(self, outbox_ids: Sequence[int], delay_s: int) -> None:
+        if self._client is None:
+            import boto3
+            from botocore.config import Config
+
+            # A session of its own: the default one is not safe in several threads.
+            self._client = boto3.session.Session(region_name=self._settings.aws_region).client(
+                "sqs",
+                endpoint_url=self._settings.aws_endpoint_url,
+                config=Config(connect_timeout=1, read_timeout=2, retries={"total_max_attempts": 1}),
+            )
+        for first in range(0, len(outbox_ids), _BATCH):
+            answer = self._client.send_message_batch(
+                QueueUrl=self._settings.sqs_push_queue_url,
+                Entries=[
+                    {"Id": str(outbox_id), "MessageBody": PushMessage(outbox_id).body(), "DelaySeconds": delay_s}
+                    for outbox_id in outbox_ids[first : first + _BATCH]
+                ],
+            )
+            if answer.get("Failed"):
+                raise RuntimeError(f"SQS refused {answer['Failed']}")
+
+    async def send(self, outbox_ids: Sequence[int], delay_s: float = 0) -> bool:
+        if time.monotonic() < self._away_until:
+            return False
+        delay = min(max(0, round(delay_s)), _MAX_DELAY_S)
+        try:
+            await asyncio.to_thread(self._send, outbox_ids, delay)
+        except Exception as error:
+            self._away_until = time.monotonic() + _PAUSE_S
+            _log.error("push was not queued", extra={"outbox_ids": list(outbox_ids), "reason": repr(error)})
+            metrics.emit({"PushesNotQueued": len(outbox_ids)})
+            return False
+        return True
+
+
+_process_queue: tuple[Settings, SqsPushQueue] | None = None
+
+
+async def wake(outbox_ids: Sequence[int]) -> None:
+    """Tell the push function that rows are committed; nothing where no queue is configured."""
+    global _process_queue
+    settings = get_settings()
+    if not outbox_ids or not settings.sqs_push_queue_url:
+        return
+    if _process_queue is None or _process_queue[0] is not settings:
+        _process_queue = (settings, SqsPushQueue(settings))
+    await _process_queue[1].send(outbox_ids)
