@@ -1,0 +1,93 @@
+"""The socket itself: fragments, binary frames, early messages, chargers that do not read."""
+
+import asyncio
+from contextlib import suppress
+
+import orjson
+import pytest
+from websockets.exceptions import ConnectionClosed
+
+from socket_tier import server
+from socket_tier.tier import SocketTier
+from tests.fakes.network import Network
+from tests.fakes.raw_charger import RawCharger
+from tests.fakes.stations import until
+from tests.integration.socket_tier.conftest import MakeTier, url
+
+
+async def test_a_message_in_fragments_is_one_message(tier: SocketTier, network: Network) -> None:
+    async with RawCharger.open(url(tier)) as charger:
+        await charger.socket.send(['[2,"a",', '"Heart', 'beat",{}]'])
+        await charger.send([2, "b", "Heartbeat", {}])
+        assert [(await charger.answer())[1] for _ in range(2)] == ["a", "b"]
+
+
+async def test_fragments_together_are_bounded_too(tier: SocketTier, network: Network) -> None:
+    async with RawCharger.open(url(tier)) as charger:
+        await charger.socket.send(["x" * 40_000, "y" * 40_000])
+        assert (await charger.closed())[0] == 1009
+
+
+async def test_a_binary_message_is_read_as_text(tier: SocketTier, network: Network) -> None:
+    async with RawCharger.open(url(tier)) as charger:
+        await charger.send(orjson.dumps([2, "a", "Heartbeat", {}]))
+        assert (await charger.answer())[:2] == [3, "a"]
+
+
+async def test_text_that_is_no_utf8_is_answered_and_the_socket_stays(tier: SocketTier, network: Network) -> None:
+    async with RawCharger.open(url(tier)) as charger:
+        await charger.socket.send(b'[2,"a","Heartbeat",{"x":"\xff"}]', text=True)
+        assert (await charger.answer())[:3] == [4, "-1", "FormationViolation"]
+        assert await charger.call("Heartbeat")
+
+
+async def test_messages_sent_at_once_after_the_upgrade_are_not_lost(tier: SocketTier, network: Network) -> None:
+    async with RawCharger.open(url(tier)) as charger:
+        for number in range(500):
+            await charger.send([2, str(number), "Heartbeat", {}])
+        assert [(await charger.answer())[1] for _ in range(500)] == [str(number) for number in range(500)]
+
+
+async def test_a_thousand_outstanding_calls_are_answered_in_order(tier: SocketTier, network: Network) -> None:
+    async with RawCharger.open(url(tier)) as charger:
+        for number in range(1000):
+            await charger.send(
+                [2, str(number), "StatusNotification" if number % 50 == 0 else "Heartbeat",
+                 {"connectorId": 1, "errorCode": "NoError", "status": "Available"} if number % 50 == 0 else {}]
+            )  # fmt: skip
+        assert [(await charger.answer())[1] for _ in range(1000)] == [str(number) for number in range(1000)]
+
+
+async def test_a_charger_that_sends_and_never_reads_is_cut_off(
+    tier: SocketTier, network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "MAX_UNREAD_BYTES", 50_000)
+    async with RawCharger.open(url(tier)) as charger:
+        await charger.call("Heartbeat")
+        charger.socket.transport.pause_reading()
+        frame = orjson.dumps([2, "x" * 200, "Heartbeat", {}]).decode()
+
+        async def flood() -> None:
+            number = 0
+            while len(tier.registry) == 1:
+                number += 1
+                await charger.send(frame.replace("x", str(number), 1))
+
+        with suppress(ConnectionClosed):
+            async with asyncio.timeout(20):
+                await flood()
+        await until(lambda: len(tier.registry) == 0, "the station to be gone")
+
+
+async def test_a_charger_that_answers_pings_is_kept_and_one_that_does_not_is_closed(
+    make_tier: MakeTier, network: Network
+) -> None:
+    tier = await make_tier(ocpp_ping_interval_s=0.3)
+    async with RawCharger.open(url(tier)) as charger:
+        await charger.call("Heartbeat")
+        watched = next(iter(tier.liveness._living()))
+        before = watched.last_seen
+        await until(lambda: watched.last_seen > before, "a pong")
+        charger.socket.transport.pause_reading()  # the charger hangs: no pong comes any more
+        await until(lambda: len(tier.registry) == 0, "the dead socket to be closed")
+        charger.drop()
