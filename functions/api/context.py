@@ -20,6 +20,7 @@ class RequestContext:
     correlation_id: str
     client_address: str
     language: str
+    is_legacy: bool = False  # a route of /api/* without a version: its failures carry the code in `error`
     body: bytes = b""
     principal: Principal | None = None
     auth_failure: EvPowerError | None = None  # a credential that did not verify; protected routes raise it
@@ -30,6 +31,11 @@ def context_of(scope: Mapping[str, Any]) -> RequestContext:
     context = scope[SCOPE_KEY]
     assert isinstance(context, RequestContext)
     return context
+
+
+def is_legacy_path(path: str) -> bool:
+    """Whether a path belongs to the routes of the earlier mobile client (mobile-api.md §4.10)."""
+    return path.startswith("/api/") and not path.startswith("/api/v1/")
 
 
 def headers_of(scope: Mapping[str, Any]) -> dict[str, str]:

@@ -32,7 +32,10 @@ def _encode(value: Any) -> Any:
 
 
 def body_of(error: EvPowerError, context: RequestContext) -> dict[str, Any]:
-    """Members of the envelope; ``details`` of None are left out (mobile-api.md §1.4)."""
+    """Members of the envelope; ``details`` of None are left out (mobile-api.md §1.4).
+
+    Legacy routes carry the code in ``error`` (§0.1).
+    """
     message = error.message(context.language)
     if field := error.details.get("field"):
         message = f"{message.rstrip('.')}: {field}"
@@ -41,7 +44,7 @@ def body_of(error: EvPowerError, context: RequestContext) -> dict[str, Any]:
         **details,
         "success": False,
         "error_code": error.code,
-        "error": message,
+        "error": error.code if context.is_legacy else message,
         "message": message,
         "correlation_id": context.correlation_id,
     }

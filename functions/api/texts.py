@@ -91,6 +91,26 @@ _TEXTS: dict[str, dict[str, str]] = {
         "ky": "Төлөм текшерилди.",
         "en": "The payment was checked.",
     },
+    "card_confirm": {
+        "ru": "Подтвердите оплату на странице банка.",
+        "ky": "Төлөмдү банктын барагында ырастаңыз.",
+        "en": "Confirm the payment on the bank's page.",
+    },
+    "card_processing": {
+        "ru": "Оплата обрабатывается.",
+        "ky": "Төлөм аткарылууда.",
+        "en": "The payment is being processed.",
+    },
+    "card_paid": {
+        "ru": "Оплачено.",
+        "ky": "Төлөндү.",
+        "en": "Paid.",
+    },
+    "card_token": {
+        "ru": "Сохраните карту на странице банка.",
+        "ky": "Картаны банктын барагында сактаңыз.",
+        "en": "Store the card on the bank's page.",
+    },
     "payment_canceled": {
         "ru": "Платёж отменён.",
         "ky": "Төлөм жокко чыгарылды.",

@@ -1,5 +1,7 @@
 """POST /api/v1/payment/webhook: verify, commit to the inbox, queue, answer (payments.md §2).
 
+The same on the older path /api/payment/webhook, where a failure carries its code in ``error``.
+
 A function of its own, without FastAPI: it starts fast and has its own concurrency and alarms. The provider ignores
 the body of the answer; a status other than 200 makes it try again, which is what we want when nothing was stored.
 """
@@ -43,6 +45,8 @@ _HEADERS = {
     "Strict-Transport-Security": "max-age=31536000",
 }
 
+_LEGACY_PATH = "/api/payment/webhook"
+
 _settings = get_settings()
 configure_logging("payment_webhook", _settings.log_level)
 _log = get_logger(__name__)
@@ -64,10 +68,12 @@ async def receive(deps: PaymentDeps, event: Mapping[str, Any]) -> dict[str, Any]
         if event.get("httpMethod") != "POST":
             raise MethodNotAllowed
         address = _address(event)
-        callback = await _verified(deps, RawCallback(_body(event), headers), address)
+        query = {str(name): str(value) for name, value in (event.get("queryStringParameters") or {}).items()}
+        callback = await _verified(deps, RawCallback(_body(event), headers, query), address)
         await _accept(deps, callback, address)
     except EvPowerError as error:
-        return _failure(error, headers.get("accept-language", ""))
+        is_legacy = event.get("path") == _LEGACY_PATH
+        return _failure(error, headers.get("accept-language", ""), is_legacy=is_legacy)
     metrics.emit({"WebhooksAccepted": 1}, Provider=deps.provider.name)
     return _answer(200, {"success": True, "status": "received"})
 
@@ -158,10 +164,11 @@ async def _accept(deps: PaymentDeps, callback: Callback, address: str | None) ->
         await deps.queue.send(CheckMessage(inbox_id=inbox_id))
 
 
-def _failure(error: EvPowerError, accept_language: str) -> dict[str, Any]:
+def _failure(error: EvPowerError, accept_language: str, *, is_legacy: bool) -> dict[str, Any]:
     language = accept_language[:2].lower()
     message = error.message(language if language in {"ky", "en"} else "ru")
-    body = {"success": False, "error_code": error.code, "error": message, "message": message}
+    shown = error.code if is_legacy else message
+    body = {"success": False, "error_code": error.code, "error": shown, "message": message}
     return _answer(error.http_status, body)
 
 

@@ -7,7 +7,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from evpower import ids
 from evpower.logging import get_logger
-from functions.api.context import SCOPE_KEY, RequestContext, client_address_of, headers_of, language_of
+from functions.api.context import SCOPE_KEY, RequestContext, client_address_of, headers_of, is_legacy_path, language_of
 
 _log = get_logger(__name__)
 
@@ -29,6 +29,7 @@ class RequestContextMiddleware:
             correlation_id=ids.accept_correlation_id(headers.get("x-correlation-id")),
             client_address=client_address_of(headers, peer, self._trusted_hops),
             language=language_of(headers.get("accept-language", "")),
+            is_legacy=is_legacy_path(scope["path"]),
         )
         scope[SCOPE_KEY] = context
         token = ids.correlation_id.set(context.correlation_id)

@@ -8,7 +8,6 @@ from evpower.balance import service as balance
 from evpower.balance.models import Balance
 from evpower.payments import flows
 from evpower.payments.models import NewTopUp
-from functions.api.routes.payment import refuse_cards
 from functions.api.routing import Caller, CallerParam, DepsParam, Limit, Offset, router
 from functions.api.schemas.balance import BalanceAnswer, MoneyHistory, MoneyHistoryItem, TopUpAnswer, TopUpBody
 from functions.api.schemas.base import IdIn
@@ -38,12 +37,6 @@ async def topup_qr(body: TopUpBody, caller: CallerParam, deps: DepsParam) -> Top
         qr_lifetime_seconds=created.qr_lifetime_s,
         invoice_lifetime_seconds=created.invoice_lifetime_s,
     )
-
-
-@routes.post("/topup-card", response_model=None)
-async def topup_card(caller: CallerParam, deps: DepsParam) -> None:
-    """B2: not available. The body carries card data, so nothing of it is read."""
-    refuse_cards(deps)
 
 
 async def _current(caller: Caller) -> BalanceAnswer:

@@ -1,19 +1,11 @@
-"""Payments: status, check, cancel (mobile-api.md §4.6); card and token routes answer that they are not available."""
+"""Payments: status, check, cancel (mobile-api.md §4.6)."""
 
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 from fastapi import Query
 
 from evpower.db import Conn
-from evpower.errors import (
-    H2HNotAvailable,
-    H2HNotSupported,
-    PaymentNotFound,
-    PaymentNotProcessing,
-    TokenNotAvailable,
-    TokenNotSupported,
-    ValidationFailed,
-)
+from evpower.errors import PaymentNotFound, PaymentNotProcessing, ValidationFailed
 from evpower.payments import flows
 from evpower.payments import service as payments
 from evpower.payments.models import TopUp, TopUpStatus
@@ -114,30 +106,3 @@ async def cancel(invoice_id: IdIn, caller: CallerParam, deps: DepsParam, context
     return PaymentCanceled(
         message=sentence("payment_canceled", context.language), invoice_id=invoice_id, status=canceled.status.value
     )
-
-
-# Card and token payments are paused (payments.md §3). Their bodies carry card data, so nothing of them is read.
-
-
-def refuse_cards(deps: Deps) -> NoReturn:
-    """Why there are no card payments: OBANK is off, or the selected provider has none."""
-    raise H2HNotSupported if _only_odengi(deps) else H2HNotAvailable
-
-
-def _only_odengi(deps: Deps) -> bool:
-    return deps.settings.obank_enabled and deps.settings.payment_provider == "ODENGI"
-
-
-@routes.post("/h2h-create", response_model=None)
-@routes.post("/h2h-payment", response_model=None)
-async def card_payment(caller: CallerParam, deps: DepsParam) -> None:
-    """Y2, Y8: not available."""
-    refuse_cards(deps)
-
-
-@routes.post("/token", response_model=None)
-@routes.post("/create-token", response_model=None)
-@routes.post("/token-payment", response_model=None)
-async def card_token(caller: CallerParam, deps: DepsParam) -> None:
-    """Y4, Y9, Y10: not available."""
-    raise TokenNotSupported if _only_odengi(deps) else TokenNotAvailable

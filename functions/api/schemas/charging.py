@@ -31,8 +31,8 @@ class StartBody(RequestModel):
     client_id: Annotated[IdIn | None, Field(description="must be the caller; the token decides")] = None
 
 
-class StartAnswer(Answer):
-    """C1: the reserve is taken, the charger has been asked."""
+class LegacyStartAnswer(Answer):
+    """G1: the reserve is taken, the charger has been asked."""
 
     message: str | None
     error: str | None = None
@@ -50,8 +50,13 @@ class StartAnswer(Answer):
     current_balance: Som
     new_balance: Som
     estimated_cost: Som
-    pricing: dict[str, Any]
     station_online: bool
+
+
+class StartAnswer(LegacyStartAnswer):
+    """C1: as G1, with the price's parts."""
+
+    pricing: dict[str, Any]
 
 
 class StopBody(RequestModel):
@@ -138,17 +143,22 @@ class NestedSession(SessionFigures):
     energy_kwh: Kwh
 
 
-class SessionStatusAnswer(SessionFigures):
-    """C3, C5: the flat form of older clients, with the app's form in ``session``."""
+class FlatSessionAnswer(SessionFigures):
+    """G3: the form of older clients."""
 
     success: bool = True
-    session: NestedSession
     current_energy: Kwh
     final_amount_som: Omit[Som] = None
     amount_charged_som: Omit[Som] = None
     temperatures: Omit[dict[str, Number]] = None
     last_update: Moment | None
     error: str | None = None
+
+
+class SessionStatusAnswer(FlatSessionAnswer):
+    """C3, C5: the flat form, with the app's form in ``session``."""
+
+    session: NestedSession
 
 
 class HistoryLocation(ResponseModel):

@@ -14,8 +14,8 @@ class ConnectorItem(ResponseModel):
     error: str | None = None
 
 
-class StationStatusAnswer(Answer):
-    """T1, T3. ``tariff_rub_kwh`` is som per kWh despite its name."""
+class LegacyStationStatus(Answer):
+    """G4. ``tariff_rub_kwh`` is som per kWh despite its name."""
 
     station_id: str
     serial_number: str
@@ -25,7 +25,6 @@ class StationStatusAnswer(Answer):
     station_status: str
     location_status: str
     available_for_charging: bool
-    location_id: str
     location_name: str
     location_address: str
     connectors: list[ConnectorItem]
@@ -38,6 +37,12 @@ class StationStatusAnswer(Answer):
     currency: str
     working_hours: str
     message: str | None = None
+
+
+class StationStatusAnswer(LegacyStationStatus):
+    """T1, T3."""
+
+    location_id: str
     last_heartbeat_at: Moment | None = None
 
 

@@ -472,6 +472,76 @@ class TokenNotSupported(
     """O!Dengi has no card commands."""
 
 
+class PendingPaymentExists(
+    _Declared,
+    spec=_error(
+        "pending_payment_exists",
+        409,
+        "Предыдущая оплата картой ещё выполняется.",
+        "Мурунку карта төлөмү али аткарылууда.",
+        "The earlier card payment is still in progress.",
+    ),
+):
+    """A card may be charged once at a time; ``details['order_id']`` names the payment that is under way."""
+
+
+class H2HPaymentFailed(
+    _Declared,
+    spec=_error(
+        "h2h_payment_failed",
+        502,
+        "Оплата картой не прошла.",
+        "Карта менен төлөө өткөн жок.",
+        "The card payment failed.",
+    ),
+):
+    """The bank refused it. ``details``: provider_code, provider_message."""
+
+
+class TokenPaymentFailed(
+    _Declared,
+    spec=_error(
+        "token_payment_failed",
+        502,
+        "Оплата сохранённой картой не прошла.",
+        "Сакталган карта менен төлөө өткөн жок.",
+        "The payment by the stored card failed.",
+    ),
+):
+    """The bank refused it. ``details``: provider_code, provider_message."""
+
+
+class TokenCreationFailed(
+    _Declared,
+    spec=_error(
+        "token_creation_failed",
+        502,
+        "Не удалось сохранить карту.",
+        "Картаны сактоо мүмкүн болгон жок.",
+        "The card could not be stored.",
+    ),
+):
+    """The bank refused it. ``details``: provider_code, provider_message."""
+
+
+class PaymentExpired(
+    _Declared,
+    spec=_error("payment_expired", 409, "Срок оплаты истёк.", "Төлөм мөөнөтү өттү.", "The payment has expired."),
+):
+    """Legacy routes: a check was asked for a payment that ended unpaid; ``details['current_status']``."""
+
+
+class PaymentCompleted(
+    _Declared,
+    spec=_error("payment_completed", 409, "Платёж уже оплачен.", "Төлөм төлөнгөн.", "The payment is paid already."),
+):
+    """Legacy routes: a check was asked for a paid payment; ``details['current_status']``."""
+
+
+class CannotCancel(PaymentNotCancellable, spec={"code": "cannot_cancel"}):
+    """The same in the words of the legacy routes."""
+
+
 class ServiceUnavailable(
     _Declared,
     spec=_error(

@@ -27,6 +27,11 @@ def new_order_id() -> str:
     return f"evp-{uuid.uuid4().hex}"
 
 
+def new_numeric_order_id() -> str:
+    """Order id of 18 random digits, for a provider whose payment ids are numbers in a signed 64-bit integer."""
+    return str(10**17 + secrets.randbelow(9 * 10**17))
+
+
 def accept_correlation_id(value: str | None) -> str:
     """The caller's correlation id when it is harmless to log, otherwise a new one."""
     return value if value and _CORRELATION.fullmatch(value) else uuid.uuid4().hex

@@ -38,7 +38,7 @@ async def check_topup(deps: PaymentDeps, topup: TopUp, claims: Claims | None = N
     """Send a pending invoiceCancel, ask for the status, write what follows, queue the next question."""
     if topup.cancel_requested and topup.invoice_id:
         await send_cancel(deps, topup, topup.invoice_id, claims)
-    outcome = await deps.provider.payment_status(topup.order_id, topup.invoice_id)
+    outcome = await deps.provider_of(topup).payment_status(topup.order_id, topup.invoice_id)
     now = deps.clock.now()
     checked = await deps.db.run(
         lambda conn: service.apply_status(conn, topup.id, outcome, deps.settings, now), claims=claims
@@ -50,15 +50,16 @@ async def check_topup(deps: PaymentDeps, topup: TopUp, claims: Claims | None = N
             extra={"order_id": topup.order_id, "late": topup.status is not TopUpStatus.PROCESSING},
         )
     if not checked.answered:
-        metrics.emit({"ProviderNotAnswering": 1}, Provider=deps.provider.name)
+        metrics.emit({"ProviderNotAnswering": 1}, Provider=deps.provider_of(topup).name)
     await queue_next(deps, checked.topup, now)
     return checked, outcome
 
 
 async def send_cancel(deps: PaymentDeps, topup: TopUp, invoice_id: str, claims: Claims | None = None) -> bool:
     """invoiceCancel once; whether the provider says that the invoice is paid already."""
-    outcome = await deps.provider.cancel_invoice(invoice_id)
-    paid = isinstance(outcome, Refused) and deps.provider.already_paid(outcome)
+    provider = deps.provider_of(topup)
+    outcome = await provider.cancel_invoice(invoice_id)
+    paid = isinstance(outcome, Refused) and provider.already_paid(outcome)
     await deps.db.run(lambda conn: service.record_cancel(conn, topup, outcome, paid=paid), claims=claims)
     return paid
 

@@ -101,10 +101,11 @@ class InvoiceStatus:
 
 @dataclass(frozen=True, slots=True)
 class RawCallback:
-    """A provider's HTTP call as it came; ``headers`` have lower-case names."""
+    """A provider's HTTP call as it came; ``headers`` have lower-case names, ``query`` is decoded."""
 
     body: bytes
     headers: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

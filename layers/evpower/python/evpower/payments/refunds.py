@@ -142,7 +142,9 @@ async def _send(deps: PaymentDeps, refund: Refund, claims: Claims | None) -> Ref
     """Send a debited refund once; None when another worker has it."""
     if not await deps.db.run(lambda conn: _claim_sending(conn, refund.id, deps), claims=claims):
         return None
-    outcome = await deps.provider.refund(refund.trans_id, refund.amount, full=refund.is_full)
+    topup = await deps.db.run(lambda conn: repository.get_topup(conn, refund.topup_id), claims=claims)
+    assert topup is not None
+    outcome = await deps.provider_of(topup).refund(refund.trans_id, refund.amount, full=refund.is_full)
     if not isinstance(outcome, Done):
         metrics.emit({"RefundsNotDone": 1}, Outcome=type(outcome).__name__)
         _log.error("refund not done", extra={"refund_id": refund.id, "outcome": repr(outcome)})
@@ -174,7 +176,7 @@ async def _ask(deps: PaymentDeps, refund: Refund) -> None:
     """Ask about a refund without a known outcome. Only a void shows: its payment is canceled."""
     topup = await deps.db.run(lambda conn: repository.get_topup(conn, refund.topup_id))
     assert topup is not None
-    status = await deps.provider.payment_status(topup.order_id, topup.invoice_id)
+    status = await deps.provider_of(topup).payment_status(topup.order_id, topup.invoice_id)
     outcome: Outcome[None] = Unknown("still unknown")
     if refund.is_full and isinstance(status, Done):
         states = {payment.trans_id: payment.state for payment in status.value.payments}

@@ -50,7 +50,9 @@ class Intent:
     superseded: tuple[int, ...]
 
 
-async def begin_topup(conn: Conn, wish: NewTopUp, provider: str, settings: Settings, now: datetime) -> Intent:
+async def begin_topup(
+    conn: Conn, wish: NewTopUp, provider: str, settings: Settings, now: datetime, *, order_id: str | None = None
+) -> Intent:
     """Write the intent of a top-up; the client's earlier unpaid one is superseded (payments.md §2.6).
 
     The row carries its first check time, so that a crash right after this transaction leaves nothing unasked.
@@ -69,8 +71,8 @@ async def begin_topup(conn: Conn, wish: NewTopUp, provider: str, settings: Setti
         conn,
         {
             "client_id": client.id,
-            "order_id": new_order_id(),
-            "merchant_id": settings.odengi_merchant_id or None,
+            "order_id": order_id or new_order_id(),
+            "merchant_id": (settings.obank_point if provider == "OBANK" else settings.odengi_merchant_id) or None,
             "provider": provider,
             "amount": amount,
             "description": topup_description(wish.description),
