@@ -10,6 +10,10 @@ import pytest
 from psycopg.rows import dict_row
 
 from evpower.accounts import repository as accounts
+from evpower.admin.models import Scope, SessionFilter, Slice
+from evpower.admin.repository import clients as staff_clients
+from evpower.admin.repository import sessions as staff_sessions
+from evpower.admin.repository import stations as staff_stations
 from evpower.balance import repository as balance
 from evpower.charging.repository import meter_values, sessions, sweeps, transactions
 from evpower.commands import repository as commands
@@ -31,6 +35,8 @@ INSERT INTO clients (id, balance) SELECT 'c' || n, 0 FROM generate_series(1, 200
 INSERT INTO locations (id, name) SELECT 'l' || n, 'L' FROM generate_series(1, 100) n;
 INSERT INTO stations (id, serial_number, location_id, last_heartbeat_at, is_available, connection_epoch)
     SELECT 's' || n, 'sn' || n, 'l' || (n % 100 + 1), now(), true, n FROM generate_series(1, 1000) n;
+INSERT INTO users (id, role) VALUES ('owner', 'admin');
+UPDATE stations SET user_id = 'owner' WHERE id IN ('s1', 's2', 's3');
 INSERT INTO connectors (station_id, connector_number) SELECT 's' || n, 1 FROM generate_series(1, 1000) n;
 INSERT INTO charging_sessions (id, user_id, station_id, connector_id, id_tag, state, price, created_at,
     settlement_revision, energy_wh, settled_energy_wh, last_meter_at, ocpp_transaction_id, stop_time)
@@ -233,6 +239,30 @@ async def test_hot_paths_and_lists_use_indexes(explain: Explain, name: str) -> N
 )  # fmt: skip
 async def test_policies_of_the_api_do_not_take_the_indexes_away(explain: Explain, name: str) -> None:
     plan = await explain(HOT[name], role="evpower_api", claims={"sub": "c7"})
+    assert plan.statements > 0
+    assert plan.scans == []
+
+
+OWNER, ALL = Scope(everything=False, owner_id="owner"), Scope(everything=True)
+PART = Slice(50)
+STAFF: dict[str, Work] = {
+    "live_sessions": lambda c: staff_sessions.page(c, ALL, SessionFilter(status="started"), PART),
+    "own_live_sessions": lambda c: staff_sessions.page(c, OWNER, SessionFilter(status="started"), PART),
+    "own_sessions": lambda c: staff_sessions.page(c, OWNER, SessionFilter(), PART),
+    "own_stopped_sessions": lambda c: staff_sessions.page(c, OWNER, SessionFilter(status="stopped", since=AGO), PART),
+    "sessions_of_a_station": lambda c: staff_sessions.page(c, ALL, SessionFilter(station_ref="sn7"), PART),
+    "sessions_of_an_hour": lambda c: staff_sessions.page(c, ALL, SessionFilter(since=AGO, until=NOW), PART),
+    "session": lambda c: staff_sessions.find(c, OWNER, "x7"),
+    "sessions_of_a_client": lambda c: staff_sessions.recent_of_client(c, OWNER, "c7", 10),
+    "client": lambda c: staff_clients.find(c, OWNER, "c7"),
+    "dashboard": lambda c: staff_stations.session_sums(c, ALL, AGO),
+    "own_dashboard": lambda c: staff_stations.session_sums(c, OWNER, AGO),
+}
+
+
+@pytest.mark.parametrize("name", sorted(STAFF))
+async def test_the_staffs_screens_use_indexes(explain: Explain, name: str) -> None:
+    plan = await explain(STAFF[name], role="evpower_api", claims={"sub": "owner", "evp_scope": "staff"})
     assert plan.statements > 0
     assert plan.scans == []
 

@@ -1,11 +1,14 @@
 """Dashboard, stations and sessions of the staff: D1-D7, L6, as each role (mobile-api.md §7)."""
 
+import time
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
+from evpower.auth import hmac_signature
+from evpower.auth.models import AuthRequest
 from evpower.clock import BISHKEK
 from tests.integration.functions.api.conftest import CLIENT, OTHER, Api
 from tests.integration.functions.api.staff_world import (
@@ -133,6 +136,18 @@ async def test_the_master_key_is_a_superadmin(world: Api) -> None:
     await world.fails(
         "GET", f"{ADMIN}/users", client=None, headers={"X-API-Key": "no"}, status=401, code="unauthorized"
     )
+
+
+async def test_a_signed_request_is_no_member_of_staff(world: Api) -> None:
+    """The shared secret is held by other systems and can name anybody, a superadmin as well."""
+    timestamp = int(time.time() * 1000)
+    request = AuthRequest("GET", f"{ADMIN}/stats", "", {}, b"")
+    headers = {
+        "X-Client-Id": ROOT,
+        "X-Client-Timestamp": str(timestamp),
+        "X-Client-Signature": hmac_signature.sign("test-hmac-secret", request, client_id=ROOT, timestamp_ms=timestamp),
+    }
+    await world.fails("GET", f"{ADMIN}/stats", client=None, headers=headers, status=403, code="forbidden")
 
 
 async def test_dashboard(world: Api) -> None:

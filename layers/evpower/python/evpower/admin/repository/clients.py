@@ -3,19 +3,21 @@
 import re
 
 from evpower.admin.models import ClientRecord, Page, Scope, Slice
-from evpower.admin.repository.stations import IN_SCOPE, PLACES, scope_values
+from evpower.admin.repository.stations import scope_values, sessions_in
 from evpower.db import Conn
 
 _PHONE_LIKE = re.compile(r"[\d\s()+\-]{3,}")
 _CLIENT = "k.id, k.name, k.email, k.phone, k.balance, k.status, k.anonymized, k.created_at, k.updated_at"
-_SUMS = f"""LEFT JOIN LATERAL (
-        SELECT count(*) AS sessions_count, coalesce(sum(c.energy), 0) AS total_energy_kwh,
-               coalesce(sum(c.taken_amount) FILTER (WHERE c.status <> 'started'), 0) AS total_spent
-          FROM charging_sessions c JOIN ({PLACES}) ON s.id = c.station_id
-         WHERE c.user_id = k.id AND {IN_SCOPE}) sums ON true"""  # noqa: S608 - constant parts
 _MATCHES = """(%(active)s::boolean IS NULL OR (k.status = 'active') = %(active)s)
     AND (%(text)s::text IS NULL OR k.id = %(exact)s OR k.name ILIKE %(text)s OR k.email ILIKE %(text)s
          OR (%(digits)s::text IS NOT NULL AND regexp_replace(k.phone, '[^0-9]', '', 'g') LIKE %(digits)s))"""
+
+
+def _sums(scope: Scope) -> str:
+    return f"""LEFT JOIN LATERAL (
+        SELECT count(*) AS sessions_count, coalesce(sum(c.energy), 0) AS total_energy_kwh,
+               coalesce(sum(c.taken_amount) FILTER (WHERE c.status <> 'started'), 0) AS total_spent
+          FROM charging_sessions c WHERE c.user_id = k.id AND {sessions_in(scope)}) sums ON true"""  # noqa: S608 - constant parts
 
 
 def pattern(text: str) -> str:
@@ -38,7 +40,7 @@ async def page(conn: Conn, scope: Scope, search: str | None, active: bool | None
     cursor = await conn.execute(
         f"""SELECT {_CLIENT}, sums.* FROM (
                 SELECT * FROM clients k WHERE {_MATCHES}
-                 ORDER BY k.created_at DESC, k.id LIMIT %(limit)s OFFSET %(offset)s) k {_SUMS}
+                 ORDER BY k.created_at DESC, k.id LIMIT %(limit)s OFFSET %(offset)s) k {_sums(scope)}
              ORDER BY k.created_at DESC, k.id""",  # noqa: S608 - constant parts
         values,
     )
@@ -52,7 +54,7 @@ async def page(conn: Conn, scope: Scope, search: str | None, active: bool | None
 
 async def find(conn: Conn, scope: Scope, client_id: str) -> ClientRecord | None:
     cursor = await conn.execute(
-        f"SELECT {_CLIENT}, sums.* FROM clients k {_SUMS} WHERE k.id = %(id)s",  # noqa: S608 - constant parts
+        f"SELECT {_CLIENT}, sums.* FROM clients k {_sums(scope)} WHERE k.id = %(id)s",  # noqa: S608 - constant parts
         {**scope_values(scope), "id": client_id},
     )
     row = await cursor.fetchone()
