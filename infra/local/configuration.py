@@ -67,6 +67,7 @@ def functions() -> list[FunctionDefinition]:
         FunctionDefinition(
             "payment_checks", "functions.payment_checks.handler.handler", 30, maximum=2, environment=as_worker
         ),
+        FunctionDefinition("push", "functions.push.handler.handler", 30, maximum=2, environment=as_worker),
         FunctionDefinition("sweeps", "functions.sweeps.handler.handler", 60, maximum=3, environment=as_worker),
     ]
 
@@ -81,6 +82,7 @@ def product_environment(
     sqs: SqsEndpoint,
     provider_url: str,
     sms_gateway_url: str,
+    push: Mapping[str, str],
 ) -> dict[str, str]:
     """Environment of functions and socket tier."""
     defaults = {
@@ -89,6 +91,7 @@ def product_environment(
         "ODENGI_RESULT_URL": f"http://{LOOPBACK}:{port}/api/v1/payment/webhook",
         "SMS_GATEWAY_URL": sms_gateway_url,
         "SMS_GATEWAY_TOKEN": sms_standin.TOKEN,
+        **push,
         "METER_SAMPLE_INTERVAL_S": f"{options.sample_interval_s:.0f}",
         "METER_MAX_POWER_KW": "5000",  # simulated cars charge faster than real ones
     }

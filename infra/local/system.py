@@ -27,6 +27,7 @@ from infra.local.demo_data import DemoAccess
 from infra.local.gateway import Gateway
 from infra.local.lambda_pool import LambdaFunction
 from infra.local.processes import LOOPBACK, Child, LocalSystemError, accepts_connections, free_port, require_port
+from infra.local.push_standin.server import PushStandin
 from infra.local.queues import SqsEndpoint, create_queues
 from infra.local.runtime_api import Result
 from infra.local.scheduler import Scheduler
@@ -66,6 +67,7 @@ class LocalSystem:
         self.sqs: SqsEndpoint | None = None
         self.standin_url = ""
         self.sms = SmsStandin(progress)
+        self.push = PushStandin(self._data / "push", progress)
         self._has_demo = False
         self._services: list[Service] = []
         self._supervisor = Supervisor()
@@ -127,6 +129,7 @@ class LocalSystem:
             "socket_tier": [f"http://{LOOPBACK}:{port}" for port in self.socket_tier_ports],
             "payment_standin": self.standin_url,
             "sms_outbox": self.sms.outbox_url,
+            "push_standin": self.push.base_url,
             "database": self.database_url,
             "redis": self.redis_url,
             "sqs": self.sqs.endpoint_url if self.sqs else None,
@@ -224,6 +227,8 @@ class LocalSystem:
     async def _start_standin(self) -> None:
         await self.sms.start()
         self._stack.push_async_callback(self.sms.stop)
+        await self.push.start()
+        self._stack.push_async_callback(self.push.stop)
         port = self._kept_port("payment_standin")
         self.standin_url = f"http://{LOOPBACK}:{port}"
         argv = [sys.executable, "-m", "infra.local.payment_standin", "--port", str(port)]
@@ -246,6 +251,7 @@ class LocalSystem:
             sqs=self.sqs,
             provider_url=f"{self.standin_url}/api/json/json.php",
             sms_gateway_url=self.sms.gateway_url,
+            push=self.push.environment,
         )
         if self._has_demo:
             self.demo = DemoAccess(
@@ -288,9 +294,10 @@ class LocalSystem:
             socket_tier_ports=self.socket_tier_ports,
         )
         await gateway.start()
-        source = SqsSource(self.sqs, "payment-checks", self.functions["payment_checks"])
-        source.start()
-        self._stack.push_async_callback(source.stop)
+        for queue, function in (("payment-checks", "payment_checks"), ("push", "push")):
+            source = SqsSource(self.sqs, queue, self.functions[function])
+            source.start()
+            self._stack.push_async_callback(source.stop)
         self.scheduler = Scheduler(self.functions["sweeps"], intervals=self.options.schedule_intervals)
         if self.options.schedules:
             self.scheduler.start()

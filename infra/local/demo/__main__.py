@@ -12,6 +12,7 @@ from pathlib import Path
 from infra.local.configuration import LocalOptions
 from infra.local.demo.driver import Driver
 from infra.local.demo.login import sign_in
+from infra.local.demo.phone import Phone
 from infra.local.demo.story import Story
 from infra.local.demo.transcript import Transcript
 from infra.local.lambda_pool import FunctionInitError
@@ -33,7 +34,8 @@ async def play(options: LocalOptions) -> int:
         login = await sign_in(system.base_url, system.sms.outbox_url, demo.phone)
         async with Driver(system.base_url, login["access_token"]) as driver:
             say.line(f"signed in as {(await driver.profile())['phone']} by the code of the text message")
-            wrong = await Story(driver, (demo.stations[0], demo.stations[1]), say).tell()
+            story = Story(driver, (demo.stations[0], demo.stations[1]), say, phone=Phone(system.push))
+            wrong = await story.tell()
         if not wrong:
             say.line("every som adds up: balance = sum of the ledger = top-ups - energy x price")
         for sentence in wrong:

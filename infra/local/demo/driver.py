@@ -173,6 +173,14 @@ class Driver:
             session.get("session_fee", 0),
         )
 
+    # --- notifications ---------------------------------------------------------------------------------------
+
+    async def register_phone(self, push_token: str) -> dict[str, Any]:
+        """Ask for notifications on an Android phone."""
+        body = {"fcm_token": push_token, "platform": "android", "app_version": "1.1.4"}
+        answer: dict[str, Any] = await self.call("POST", "/api/v1/devices/register", body)
+        return answer
+
     # --- polling ---------------------------------------------------------------------------------------------
 
     async def poll(

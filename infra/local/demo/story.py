@@ -7,6 +7,7 @@ from typing import Any
 
 from infra.local.demo.books import Books, differences
 from infra.local.demo.driver import Driver, Spent
+from infra.local.demo.phone import Phone
 from infra.local.demo.transcript import Transcript
 
 TOP_UP_SOM = 500
@@ -17,18 +18,24 @@ READINGS_BEFORE_STOP = 3
 
 @dataclass(slots=True)
 class Story:
-    """One telling. ``serials``: station serial numbers of the two charges (may be the same station)."""
+    """One telling. ``serials``: station serial numbers of the two charges (may be the same station).
+
+    ``phone``: where notifications are watched, if anywhere.
+    """
 
     driver: Driver
     serials: tuple[str, str]
     transcript: Transcript
     sessions: list[Spent] = field(default_factory=list)
     paid_in: list[float] = field(default_factory=list)
+    phone: Phone | None = None
     _readings: int = 0
 
     async def tell(self) -> list[str]:
         """Play everything; returns what does not add up (nothing, if all is well)."""
         before = await self.driver.ledger()
+        if self.phone is not None:
+            self.transcript.line((await self.driver.register_phone(self.phone.push_token))["message"])
         await self._top_up()
         await self._charge_by_amount()
         await self._charge_by_energy()
@@ -114,3 +121,8 @@ class Story:
         spent = await self.driver.spent(session_id)
         self.sessions.append(spent)
         self.transcript.line(f"settled: {spent.energy_kwh:.3f} kWh x {spent.rate_per_kwh:.2f} = {spent.cost:.2f} som")
+        if self.phone is not None:
+            shown = await self.phone.wait_ended(session_id)
+            self.transcript.line(f"the phone shows: {shown.title} | {shown.body}")
+            if abs(float(shown.data["amount"]) - spent.cost) >= 0.005:
+                raise RuntimeError(f"the notification says {shown.data['amount']} som, the bill {spent.cost}")

@@ -1,4 +1,4 @@
-"""The stand-in's server: FCM HTTP v1 with its token endpoint, APNs, a browser push service, the tests' controls.
+"""The stand-in's server: FCM HTTP v1 with its token endpoint, APNs and a browser push service.
 
 It checks what the real services check (tokens, signatures, protocol version, headers, encryption) and refuses with
 their words.
@@ -10,8 +10,9 @@ import os
 import secrets
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, Self
 
 import orjson
@@ -27,7 +28,7 @@ from evpower.notifications import web_crypto
 from infra.local.processes import LOOPBACK, accepts_connections, free_port
 from infra.local.push_standin import checks
 from infra.local.push_standin.checks import Fault
-from infra.local.push_standin.credentials import PushCredentials
+from infra.local.push_standin.credentials import PushCredentials, credentials
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +66,15 @@ class _Browser:
 
 
 class PushStandin:
-    """In-process server; ``async with PushStandin(credentials) as standin`` takes a free loopback port."""
+    """In-process server; ``async with PushStandin(folder) as standin`` takes a free loopback port.
 
-    def __init__(
-        self, credentials: PushCredentials, *, host: str = LOOPBACK, port: int = 0, show: bool = False
-    ) -> None:
-        self.credentials = credentials
+    ``folder`` keeps its keys and certificates; ``show`` gets a line for each notification.
+    """
+
+    credentials: PushCredentials
+    _stop: asyncio.Event
+
+    def __init__(self, folder: Path, show: Callable[[str], None] = lambda _line: None) -> None:
         self.deliveries: list[Delivery] = []
         self.requests: list[tuple[str, str]] = []  # method and path
         self.faults: list[Fault] = []
@@ -78,13 +82,13 @@ class PushStandin:
         self._answers: dict[str, deque[Answer]] = {}
         self._browsers: dict[str, _Browser] = {}
         self._tokens: dict[str, float] = {}
-        self._host, self._port, self._show = host, port, show
-        self._stop = asyncio.Event()
+        self._folder, self._show = folder, show
+        self._port = 0
         self._task: asyncio.Task[None] | None = None
 
     @property
     def base_url(self) -> str:
-        return f"https://{self._host}:{self._port}"
+        return f"https://{LOOPBACK}:{self._port}"
 
     @property
     def environment(self) -> dict[str, str]:
@@ -92,24 +96,28 @@ class PushStandin:
         return self.credentials.environment(self.base_url)
 
     async def start(self) -> None:
+        """Listen; after a :meth:`stop` on the same port again."""
+        self.credentials = await asyncio.to_thread(credentials, self._folder)
         self._port = self._port or free_port()
+        self._stop = asyncio.Event()
         config = Config()
-        config.bind = [f"{self._host}:{self._port}"]
+        config.bind = [f"{LOOPBACK}:{self._port}"]
         config.certfile = str(self.credentials.certificate_file)
         config.keyfile = str(self.credentials.key_file)
         config.accesslog = None
         config.errorlog = None
         config.graceful_timeout = 1
+        config.keep_alive_timeout = 600  # the real services keep connections, too
         self._task = asyncio.create_task(serve(self._application(), config, shutdown_trigger=self._stop.wait))
         deadline = time.monotonic() + 15
-        while not await asyncio.to_thread(accepts_connections, self._port, self._host):
+        while not await asyncio.to_thread(accepts_connections, self._port):
             if self._task.done() or time.monotonic() > deadline:
                 raise RuntimeError(f"the push stand-in does not listen on port {self._port}")
             await asyncio.sleep(0.02)
 
     async def stop(self) -> None:
-        self._stop.set()
         if self._task is not None:
+            self._stop.set()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
 
@@ -147,9 +155,7 @@ class PushStandin:
                 Route("/v1/projects/{project}/messages:send", self._fcm, methods=["POST"]),
                 Route("/3/device/{token}", self._apns, methods=["POST"]),
                 Route("/wp/{name}", self._web_push, methods=["POST"]),
-                Route("/control/browsers", self._add_browser, methods=["POST"]),
-                Route("/control/deliveries", self._list),
-                Route("/health", self._health),
+                Route("/deliveries", self._list),
             ]
         )
 
@@ -240,20 +246,11 @@ class PushStandin:
         planned = self._planned(delivery.address)
         if planned is None or planned.after_taking:
             self.deliveries.append(delivery)
-            if self._show:
-                print(f"{delivery.channel} {delivery.address[:16]}: {delivery.title} | {delivery.body}", flush=True)
-                print(f"    {orjson.dumps(delivery.data).decode()}", flush=True)
+            self._show(f"push by {delivery.channel} to {delivery.address[:16]}: {delivery.title} | {delivery.body}")
         return planned.response() if planned else usual
 
-    # Controls over HTTP, for a stand-in in a process of its own -------------------------------------------------
-
-    async def _add_browser(self, _: Request) -> Response:
-        return JSONResponse(self.browser())
-
     async def _list(self, request: Request) -> Response:
+        """What phones and browsers show, oldest first; ``?address=`` one of them."""
         address = request.query_params.get("address")
-        found: Sequence[Delivery] = self.shown(address) if address else self.deliveries
+        found = self.shown(address) if address else self.deliveries
         return JSONResponse([asdict(delivery) for delivery in found])
-
-    async def _health(self, _: Request) -> Response:
-        return JSONResponse({"status": "healthy"})

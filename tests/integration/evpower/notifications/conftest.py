@@ -13,7 +13,6 @@ from evpower.clock import FrozenClock, SystemClock
 from evpower.config import Settings
 from evpower.db import PooledDatabase
 from evpower.notifications.delivery import PushDeps, deliver, push_deps
-from infra.local.push_standin.credentials import PushCredentials, credentials
 from infra.local.push_standin.server import PushStandin
 
 CLIENT = "client-a"
@@ -94,13 +93,14 @@ class World:
 
 
 @pytest.fixture(scope="session")
-def push_credentials(tmp_path_factory: pytest.TempPathFactory) -> PushCredentials:
-    return credentials(Path(tmp_path_factory.mktemp("push")))
+def push_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Keys and certificates, made once."""
+    return tmp_path_factory.mktemp("push")
 
 
 @pytest.fixture
-async def push_standin(push_credentials: PushCredentials) -> AsyncIterator[PushStandin]:
-    async with PushStandin(push_credentials) as standin:
+async def push_standin(push_folder: Path) -> AsyncIterator[PushStandin]:
+    async with PushStandin(push_folder) as standin:
         yield standin
 
 

@@ -242,3 +242,13 @@ async def test_another_client_s_phone_gets_nothing(world: World) -> None:
     await world.device(ANDROID, "android", client="client-b")
     assert await world.deliver(await world.queued()) == "done"
     assert world.standin.deliveries == []
+
+
+async def test_a_connection_that_the_provider_has_closed_costs_nothing(world: World) -> None:
+    for token, platform in ((ANDROID, "android"), (IPHONE, "ios")):
+        await world.device(token, platform)
+    assert await world.deliver(await world.queued()) == "done"
+    await world.standin.stop()
+    await world.standin.start()
+    assert await world.deliver(await world.queued()) == "done"
+    assert len(world.standin.deliveries) == 4

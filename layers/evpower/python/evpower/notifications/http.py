@@ -42,7 +42,11 @@ class HttpClient:
         form: dict[str, str] | None = None,
         body: bytes | None = None,
     ) -> "httpx.Response | TryLater":
-        """One POST. Redirects are not followed: no provider has any, and they would carry our tokens elsewhere."""
+        """One POST. Redirects are not followed: no provider has any, and they would carry our tokens elsewhere.
+
+        Use case: the provider has closed the idle connection that we use next. That shows only at the request, which
+        is then made again at once on a new one; a message that arrives twice is shown once (its collapse id).
+        """
         import httpx
 
         if self._client is None:
@@ -55,10 +59,15 @@ class HttpClient:
                 follow_redirects=False,
                 trust_env=False,
             )
-        try:
-            return await self._client.post(url, headers=headers, json=json, data=form, content=body)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            return TryLater(f"no answer: {error!r}")
+        for attempt in (1, 2):
+            try:
+                return await self._client.post(url, headers=headers, json=json, data=form, content=body)
+            except (httpx.ReadError, httpx.WriteError, httpx.CloseError, httpx.RemoteProtocolError) as error:
+                if attempt == 2:
+                    return TryLater(f"connection lost: {error!r}")
+            except (httpx.HTTPError, httpx.InvalidURL) as error:
+                return TryLater(f"no answer: {error!r}")
+        raise AssertionError("unreachable")
 
     async def close(self) -> None:
         """Release connections (tests; a Lambda process just ends)."""

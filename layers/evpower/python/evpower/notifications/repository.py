@@ -45,12 +45,12 @@ async def insert_for_owner(
     dedup_key: str,
     correlation_id: str | None,
 ) -> list[int]:
-    """Add one row for the station's owner, if it has one; ``station_id`` and ``location_id`` join the payload."""
+    """Add one row for the station's owner, if it has one; the station and its place join the payload."""
     cursor = await conn.execute(
         f"""INSERT INTO push_outbox (user_type, user_id, event, payload, dedup_key, correlation_id)
            SELECT 'owner', {_OWNER}, %(event)s,
-                  jsonb_build_object('station_id', s.id, 'location_id', s.location_id) || %(payload)s, %(dedup_key)s,
-                  %(correlation_id)s
+                  jsonb_build_object('station_id', s.id, 'serial_number', s.serial_number, 'location_id', s.location_id)
+                      || %(payload)s, %(dedup_key)s, %(correlation_id)s
              FROM stations s LEFT JOIN locations l ON l.id = s.location_id
             WHERE s.id = %(station_id)s AND {_OWNER} IS NOT NULL
            ON CONFLICT (dedup_key) DO NOTHING RETURNING id""",  # noqa: S608 - constant expression
@@ -70,7 +70,8 @@ async def insert_offline(conn: Conn, station_ids: Sequence[str], now: datetime) 
     cursor = await conn.execute(
         f"""INSERT INTO push_outbox (user_type, user_id, event, payload, dedup_key)
            SELECT 'owner', {_OWNER}, 'station_offline',
-                  jsonb_build_object('station_id', s.id, 'location_id', s.location_id, 'offline_since',
+                  jsonb_build_object('station_id', s.id, 'serial_number', s.serial_number,
+                      'location_id', s.location_id, 'offline_since',
                       to_char(coalesce(s.last_heartbeat_at, %(now)s) AT TIME ZONE 'UTC',
                               'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')),
                   format('station_offline:%%s:%%s', s.id, extract(epoch FROM s.last_heartbeat_at))

@@ -12,9 +12,9 @@ TTL_S = 6 * 3600
 # event -> language -> title, text; members are those of the payload
 _TEXTS: dict[str, dict[str, tuple[str, str]]] = {
     "charging_started": {
-        "ru": ("Зарядка началась", "Станция {station_id}, разъём {connector_id}."),
-        "ky": ("Кубаттоо башталды", "{station_id} станциясы, {connector_id}-туташтыргыч."),
-        "en": ("Charging has started", "Station {station_id}, connector {connector_id}."),
+        "ru": ("Зарядка началась", "Разъём {connector_id}."),
+        "ky": ("Кубаттоо башталды", "{connector_id}-туташтыргыч."),
+        "en": ("Charging has started", "Connector {connector_id}."),
     },
     "charging_completed": {
         "ru": ("Зарядка завершена", "{energy_kwh} кВт·ч, {amount} сом."),
@@ -37,19 +37,19 @@ _TEXTS: dict[str, dict[str, tuple[str, str]]] = {
         "en": ("Payment received", "{amount} som were added. The balance is {new_balance} som."),
     },
     "new_session": {
-        "ru": ("Новая зарядка", "Станция {station_id}."),
-        "ky": ("Жаңы кубаттоо", "{station_id} станциясы."),
-        "en": ("New session", "Station {station_id}."),
+        "ru": ("Новая зарядка", "Станция {serial_number}."),
+        "ky": ("Жаңы кубаттоо", "{serial_number} станциясы."),
+        "en": ("New session", "Station {serial_number}."),
     },
     "session_completed": {
-        "ru": ("Зарядка на станции завершена", "Станция {station_id}: {energy_kwh} кВт·ч, {amount} сом."),
-        "ky": ("Станцияда кубаттоо аяктады", "{station_id} станциясы: {energy_kwh} кВт·саат, {amount} сом."),
-        "en": ("Session completed", "Station {station_id}: {energy_kwh} kWh, {amount} som."),
+        "ru": ("Зарядка на станции завершена", "Станция {serial_number}: {energy_kwh} кВт·ч, {amount} сом."),
+        "ky": ("Станцияда кубаттоо аяктады", "{serial_number} станциясы: {energy_kwh} кВт·саат, {amount} сом."),
+        "en": ("Session completed", "Station {serial_number}: {energy_kwh} kWh, {amount} som."),
     },
     "station_offline": {
-        "ru": ("Станция не на связи", "Станция {station_id} молчит с {offline_since}."),
-        "ky": ("Станция байланышта эмес", "{station_id} станциясы {offline_since} баштап унчукпайт."),
-        "en": ("Station offline", "Station {station_id} has been silent since {offline_since}."),
+        "ru": ("Станция не на связи", "Станция {serial_number} молчит с {offline_since}."),
+        "ky": ("Станция байланышта эмес", "{serial_number} станциясы {offline_since} баштап унчукпайт."),
+        "en": ("Station offline", "Station {serial_number} has been silent since {offline_since}."),
     },
     "test": {
         "ru": ("Проверка уведомлений", "Уведомления работают."),
