@@ -115,10 +115,12 @@ def test_a_canceled_topup_is_asked_about_until_its_invoice_is_cancelled_then_lat
     assert late_checks_made(canceled, CREATED + 2 * M + 24 * H) == 2
 
 
-def test_a_paid_topup_is_asked_about_once_more_for_a_second_payment() -> None:
+def test_a_paid_topup_is_asked_about_for_a_second_payment() -> None:
     paid = replace(TOPUP, status=TopUpStatus.APPROVED)
     assert ask(paid, 1 * M) == 10 * M
-    assert ask(paid, 10 * M) is None
+    assert ask(paid, 10 * M) == 5 * M + 1 * H
+    assert ask(paid, 2 * H) == 5 * M + 24 * H
+    assert ask(paid, 25 * H) is None
 
 
 def test_an_unanswered_question_is_never_dropped() -> None:

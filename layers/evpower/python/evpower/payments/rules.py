@@ -8,7 +8,7 @@ from evpower.errors import InvalidAmount, MaximumAmountExceeded, MinimumAmountRe
 from evpower.money import number, som
 from evpower.payments.models import InvoiceState, PaymentView, TopUp, TopUpStatus, WireStatus
 
-# Canceled and expired top-ups are asked about once more at these ages (payments.md §2.4).
+# Every top-up is asked about once more at these ages (payments.md §2.4), a paid one for a second payment.
 LATE_CHECKS = (timedelta(hours=1), timedelta(hours=24))
 # Use case: the provider is down for hours. Overdue questions repeat at this pace until one is answered.
 _RETRY_LATE = timedelta(minutes=5)
@@ -69,12 +69,10 @@ def next_check(
         # Use case: createInvoice had no answer and the provider never heard of the order: after a day that is certain.
         never_made = refused and topup.invoice_state is not InvoiceState.CREATED
         return None if never_made else now + _RETRY_OLD
-    if topup.status is TopUpStatus.APPROVED:
-        # Use case: the order is paid a second time and that callback is lost.
-        return live_until if now < live_until else None
     if now < live_until:
-        unpaid_and_open = topup.status is not TopUpStatus.CANCELED or topup.cancel_requested
-        return now + interval if unpaid_and_open else live_until
+        # Use case of asking about a paid one at all: the order is paid a second time and that callback is lost.
+        closed = topup.status is TopUpStatus.CANCELED and not topup.cancel_requested
+        return live_until if closed or topup.status is TopUpStatus.APPROVED else now + interval
     return next((base + age for age in LATE_CHECKS if base + age > now), None)
 
 
