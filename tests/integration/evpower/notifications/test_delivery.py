@@ -214,27 +214,35 @@ async def test_a_channel_that_is_not_configured(make_world: Callable[..., World]
     assert await partial.deliver(await partial.queued()) == "failed"
 
 
-async def test_owners_are_reached_in_browsers_while_they_are_active(world: World) -> None:
-    await world.sql("INSERT INTO users (id, role) VALUES ('owner-1', 'admin')")
-    browser, as_client = await world.browser("owner-1", "owner"), await world.browser("owner-1", "client")
+async def test_owners_and_their_operators_are_reached_in_browsers_while_they_are_active(world: World) -> None:
+    await world.sql(
+        """INSERT INTO users (id, role, admin_id, is_active) VALUES ('owner-1', 'admin', NULL, true),
+               ('other', 'admin', NULL, true), ('op-1', 'operator', 'owner-1', true),
+               ('op-2', 'operator', 'other', true), ('op-3', 'operator', 'owner-1', false)"""
+    )
+    staff = ("owner-1", "op-1", "op-2", "op-3", "other")
+    browsers = {await world.browser(user, "owner"): user for user in staff}
+    as_client = await world.browser("owner-1", "client")
 
-    async def tell() -> None:
-        outbox_id = await world.queued("station_offline", {"station_id": "st-1", "offline_since": "x"})
+    async def tell(event: str) -> set[str]:
+        world.standin.deliveries.clear()
+        outbox_id = await world.queued(event, {"station_id": "st-1", "serial_number": "SN", "offline_since": "x"})
         await world.sql("UPDATE push_outbox SET user_type = 'owner', user_id = 'owner-1' WHERE id = %s", outbox_id)
         assert await world.deliver(outbox_id) == "done"
+        assert world.standin.shown(as_client) == []
+        return {browsers[delivery.address] for delivery in world.standin.deliveries}
 
-    await tell()
-    (delivery,) = world.standin.shown(browser)
-    assert delivery.data == {
+    assert await tell("station_offline") == {"owner-1", "op-1"}
+    assert world.standin.deliveries[0].data == {
         "type": "station_offline",
         "event": "station_offline",
         "station_id": "st-1",
+        "serial_number": "SN",
         "offline_since": "x",
     }
-    await world.sql("UPDATE users SET is_active = false")
-    await tell()
-    assert len(world.standin.shown(browser)) == 1
-    assert world.standin.shown(as_client) == []
+    assert await tell("test") == {"owner-1"}
+    await world.sql("UPDATE users SET is_active = false WHERE id = 'owner-1'")
+    assert await tell("station_offline") == set()
 
 
 async def test_another_client_s_phone_gets_nothing(world: World) -> None:

@@ -117,7 +117,7 @@ async def send_test(conn: Conn, user_id: str) -> int:
     """Send a test message to everything that the user has registered; how many addresses that are."""
     total = 0
     for user_type in ("client", "owner"):
-        found = await repository.addresses(conn, user_type, user_id)
+        found = await service.addresses(conn, user_type, user_id, service.TEST)
         if found:
             await service.test_message(conn, user_type, user_id, cause=new_id())
         total += len(found)

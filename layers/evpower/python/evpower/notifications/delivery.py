@@ -15,7 +15,7 @@ from evpower.config import Settings
 from evpower.db import Conn, Database
 from evpower.ids import accept_correlation_id, correlation_id
 from evpower.logging import get_logger
-from evpower.notifications import repository, texts
+from evpower.notifications import repository, service, texts
 from evpower.notifications.http import HttpClient, Sender
 from evpower.notifications.models import (
     Address,
@@ -82,7 +82,7 @@ async def deliver(deps: PushDeps, outbox_id: int) -> str:
         claimed = await repository.claim(conn, outbox_id, now=now, leased_until=now + LEASE)
         if claimed is None:
             return None, []
-        return claimed, await repository.addresses(conn, claimed.user_type, claimed.user_id)
+        return claimed, await service.addresses(conn, claimed.user_type, claimed.user_id, claimed.event)
 
     item, addresses = await deps.db.run(take)
     if item is None:

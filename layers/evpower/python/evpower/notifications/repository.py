@@ -145,26 +145,43 @@ async def claim_low_balance(conn: Conn, client_id: str, *, threshold: Decimal, n
 # Addresses ----------------------------------------------------------------------------------------------------
 
 
-async def addresses(conn: Conn, user_type: str, user_id: str) -> list[Address]:
-    """Where a person is reached: a client on devices and in browsers, an active owner in browsers."""
-    found: list[Address] = []
-    if user_type == "client":
-        cursor = await conn.execute(
-            "SELECT id, platform, fcm_token, language, updated_at FROM devices WHERE client_id = %s ORDER BY id",
-            (user_id,),
+async def client_addresses(conn: Conn, client_id: str) -> list[Address]:
+    """A client's phones and browsers."""
+    cursor = await conn.execute(
+        "SELECT id, platform, fcm_token, language, updated_at FROM devices WHERE client_id = %s ORDER BY id",
+        (client_id,),
+    )
+    phones = [
+        Address(
+            row["id"],
+            Channel.APNS if row["platform"] == "ios" else Channel.FCM,
+            row["fcm_token"],
+            row["language"],
+            row["updated_at"],
         )
-        for row in await cursor.fetchall():
-            channel = Channel.APNS if row["platform"] == "ios" else Channel.FCM
-            found.append(Address(row["id"], channel, row["fcm_token"], row["language"], row["updated_at"]))
+        for row in await cursor.fetchall()
+    ]
+    return phones + await _browsers(conn, "client", [client_id])
+
+
+async def owner_addresses(conn: Conn, owner_id: str, *, operators_too: bool) -> list[Address]:
+    """Browsers of an active owner of stations, and of the active operators who work for it."""
+    cursor = await conn.execute(
+        """SELECT u.id FROM users o JOIN users u ON u.id = o.id OR (%s AND u.admin_id = o.id AND u.role = 'operator')
+            WHERE o.id = %s AND o.is_active AND u.is_active""",
+        (operators_too, owner_id),
+    )
+    return await _browsers(conn, "owner", [row["id"] for row in await cursor.fetchall()])
+
+
+async def _browsers(conn: Conn, user_type: str, user_ids: Sequence[str]) -> list[Address]:
     cursor = await conn.execute(
         """SELECT id, endpoint, p256dh_key, auth_key, language, updated_at FROM push_subscriptions
-            WHERE user_id = %(id)s AND user_type = %(type)s
-              AND (%(type)s = 'client' OR EXISTS (SELECT FROM users WHERE id = %(id)s AND is_active))
-            ORDER BY id""",
-        {"id": user_id, "type": user_type},
+            WHERE user_id = ANY(%s) AND user_type = %s ORDER BY id""",
+        (list(user_ids), user_type),
     )
     web, rows = Channel.WEB_PUSH, await cursor.fetchall()
-    return found + [
+    return [
         Address(r["id"], web, r["endpoint"], r["language"], r["updated_at"], r["p256dh_key"], r["auth_key"])
         for r in rows
     ]

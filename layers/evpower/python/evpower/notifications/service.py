@@ -15,7 +15,11 @@ from evpower.db import Conn, after_commit
 from evpower.ids import correlation_id
 from evpower.money import number
 from evpower.notifications import repository
+from evpower.notifications.models import Address
 from evpower.notifications.queue import wake
+
+TEST = "test"
+"""Event of the message that somebody sends to their own addresses."""
 
 
 async def _tell(conn: Conn, user_type: str, user_id: str, event: str, payload: dict[str, Any], cause: str) -> None:
@@ -94,7 +98,14 @@ async def stations_offline(conn: Conn, station_ids: Sequence[str], now: datetime
 
 async def test_message(conn: Conn, user_type: str, user_id: str, *, cause: str) -> None:
     """Somebody wants to see whether messages arrive."""
-    await _tell(conn, user_type, user_id, "test", {}, cause)
+    await _tell(conn, user_type, user_id, TEST, {}, cause)
+
+
+async def addresses(conn: Conn, user_type: str, user_id: str, event: str) -> list[Address]:
+    """Where an event of a person is shown. What happens at an owner's stations concerns its operators as well."""
+    if user_type == "client":
+        return await repository.client_addresses(conn, user_id)
+    return await repository.owner_addresses(conn, user_id, operators_too=event != TEST)
 
 
 async def forget_client(conn: Conn, client_id: str) -> None:
