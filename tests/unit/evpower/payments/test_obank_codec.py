@@ -120,13 +120,13 @@ ENTITIES = (
     ],
 )
 def test_what_is_no_answer(body: bytes) -> None:
-    with pytest.raises(ValueError, match="answer|result"):
+    with pytest.raises(ValueError, match=r"answer|result"):
         codec.read_result(body, "1")
 
 
 @given(st.binary(max_size=200))
 def test_noise_never_does_more_than_fail(noise: bytes) -> None:
-    with pytest.raises(ValueError, match="answer|result"):
+    with pytest.raises(ValueError, match=r"answer|result"):
         codec.read_result(noise, "1")
 
 
