@@ -99,15 +99,35 @@ class SqsPushQueue:
         return True
 
 
-_process_queue: tuple[Settings, SqsPushQueue] | None = None
+class Waker:
+    """Sends what many transactions ask for in few calls: one at a time, each with all that has gathered meanwhile.
+
+    Use case: a thousand chargers come back after an outage and end their transactions at once.
+    """
+
+    def __init__(self, queue: PushQueue) -> None:
+        self._queue = queue
+        self._lock = asyncio.Lock()
+        self._gathered: list[int] = []
+
+    async def wake(self, outbox_ids: Sequence[int]) -> None:
+        """Returns when these have been sent, or could not be."""
+        self._gathered += outbox_ids
+        async with self._lock:
+            if self._gathered:
+                batch, self._gathered = self._gathered, []
+                await self._queue.send(batch)
+
+
+_of_process: tuple[Settings, asyncio.AbstractEventLoop, Waker] | None = None
 
 
 async def wake(outbox_ids: Sequence[int]) -> None:
     """Tell the push function that rows are committed; nothing where no queue is configured."""
-    global _process_queue
-    settings = get_settings()
+    global _of_process
+    settings, loop = get_settings(), asyncio.get_running_loop()
     if not outbox_ids or not settings.sqs_push_queue_url:
         return
-    if _process_queue is None or _process_queue[0] is not settings:
-        _process_queue = (settings, SqsPushQueue(settings))
-    await _process_queue[1].send(outbox_ids)
+    if _of_process is None or _of_process[0] is not settings or _of_process[1] is not loop:
+        _of_process = (settings, loop, Waker(SqsPushQueue(settings)))
+    await _of_process[2].wake(outbox_ids)
