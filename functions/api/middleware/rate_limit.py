@@ -9,7 +9,11 @@ from evpower.config import Settings
 from evpower.errors import RateLimitExceeded
 from functions.api.context import RequestContext, context_of
 
-_CRITICAL = re.compile(r"/api/(?:v1/)?(?:charging/(?:start|stop)|balance/topup[^/]*)")
+# The last line are other names of the card top-up: nobody should try stolen card numbers quickly.
+_CRITICAL = re.compile(
+    r"/api/(?:v1/)?(?:charging/(?:start|stop)|balance/topup[^/]*"
+    r"|balance/(?:h2h|token)-payment|payment/(?:h2h-create|h2h-payment|token|token-payment))"
+)
 _EXEMPT = frozenset({"/health", "/readyz"})
 
 

@@ -1,6 +1,8 @@
 """The webhook and the worker as functions: real events, a real queue, two invocations in one process."""
 
 import base64
+import hashlib
+import hmac
 import importlib
 import json
 from collections.abc import Callable, Iterator
@@ -174,3 +176,47 @@ def test_queue_away_the_callback_is_still_accepted(
     answer = functions("payment_webhook").handler(event(json.dumps(members()).encode()), None)
     assert answer["statusCode"] == 200
     assert query(database_url, "SELECT state FROM payment_inbox") == [("received",)]
+
+
+def test_the_legacy_path_shows_the_code_in_error(functions: Callable[[str], ModuleType], database_url: str) -> None:
+    webhook = functions("payment_webhook")
+    legacy = {"path": "/api/payment/webhook", "resource": "/api/payment/webhook"}
+    refused = webhook.handler({**event(json.dumps({**members(), "hash": "0"}).encode()), **legacy}, None)
+    envelope = json.loads(refused["body"])
+    assert (refused["statusCode"], envelope["error"], envelope["error_code"]) == (401, "unauthorized", "unauthorized")
+    assert envelope["message"] not in ("", "unauthorized")
+    accepted = webhook.handler({**event(json.dumps(members()).encode()), **legacy}, None)
+    assert accepted["statusCode"] == 200
+    assert query(database_url, "SELECT count(*) FROM payment_inbox") == [(1,)]
+
+
+def test_a_notification_of_the_bank_is_known_by_its_address(
+    functions: Callable[[str], ModuleType], database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = "notify-secret-0123456789"
+    environment = {
+        "PAYMENT_PROVIDER": "OBANK",
+        "OBANK_ENABLED": "true",
+        "OBANK_POINT": "P",
+        "OBANK_SERVICE_ID": "1330",
+        "OBANK_CERT_PATH": "none.p12",
+        "OBANK_UNITS_PER_SOM": "100",
+        "OBANK_NOTIFY_URL": "https://api.example/api/v1/payment/webhook",
+        "OBANK_NOTIFY_SECRET": secret,
+    }
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    webhook = functions("payment_webhook")
+    order = "123456789012345678"
+    signature = hmac.new(secret.encode(), f"obank:{order}".encode(), hashlib.sha256).hexdigest()
+    body = b"<notify><card_pan>4000000000000002</card_pan></notify>"
+    for asked, status in (
+        (None, 401),
+        ({"order_id": order}, 401),
+        ({"order_id": "1", "signature": signature}, 401),
+        ({"order_id": order, "signature": signature}, 200),
+    ):
+        assert webhook.handler({**event(body), "queryStringParameters": asked}, None)["statusCode"] == status
+    [(order_id, kept)] = query(database_url, "SELECT order_id, payload::text FROM payment_inbox")
+    assert order_id == order
+    assert "4000" not in kept

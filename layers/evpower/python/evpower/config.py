@@ -75,7 +75,7 @@ class Settings(BaseSettings):
         "fcm.googleapis.com,push.services.mozilla.com,web.push.apple.com,notify.windows.com,push.samsungosp.com"
     )
     push_ca_file: str = ""  # authorities for the providers' certificates instead of the public ones
-    push_timeout_s: float = 10.0
+    push_timeout_s: float = 5.0
     low_balance_threshold_som: Decimal = Decimal(50)
 
     # Payments
@@ -162,6 +162,9 @@ class Settings(BaseSettings):
                 raise ValueError("OBANK_UNITS_PER_SOM must be 100 or 1000: ask the bank which one its `sum` counts in")
             if self.obank_notify_url and len(self.obank_notify_secret.get_secret_value()) < 16:
                 raise ValueError("OBANK_NOTIFY_URL needs an OBANK_NOTIFY_SECRET of at least 16 characters")
+            # Its answers do not tell test payments from real ones, and test cards must not buy electricity.
+            if self.environment == "production" and "://test-" in self.obank_api_url:
+                raise ValueError("OBANK_API_URL is the bank's test system")
         return self
 
     @model_validator(mode="after")

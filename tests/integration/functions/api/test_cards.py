@@ -216,6 +216,19 @@ async def test_a_blocked_client_gets_no_page_and_no_payment(paying: Api) -> None
     await paying.fails("POST", CARD_ROUTES[0], CARD, status=403, code="client_blocked")
 
 
+async def test_cards_cannot_be_tried_quickly_under_any_name(
+    make_api: Callable[..., Any], obank: Bank, paying: Api
+) -> None:
+    limited: Api = await make_api(**obank.settings, rate_limit_critical_per_minute=2)
+    obank.standin.behaviour.refuse = "no"
+    for path in (CARD_ROUTES[0], CARD_ROUTES[3]):
+        await limited.fails("POST", path, CARD, status=502, code="h2h_payment_failed")
+    for path in (*CARD_ROUTES, *TOKEN_ROUTES[:3], *TOKEN_ROUTES[4:6]):
+        answer = (await limited.call("POST", path, {**CARD, "client_id": CLIENT})).json()
+        assert answer["error_code"] == "rate_limit_exceeded", path
+    await limited.deps.payments.provider.close()  # type: ignore[attr-defined]
+
+
 # The legacy names ---------------------------------------------------------------------------------------------------
 
 
