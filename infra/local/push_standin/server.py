@@ -169,9 +169,9 @@ class PushStandin:
 
     async def _token(self, request: Request) -> Response:
         self.requests.append(("POST", request.url.path))
+        body = (await request.body()).decode()
         if planned := self._planned("token"):
             return planned.response()
-        body = (await request.body()).decode()
         try:
             checks.assertion(body, self.credentials, f"{self.base_url}/token")
         except Fault as fault:

@@ -87,13 +87,22 @@ async def test_tokens_that_were_never_any_are_removed(world: World) -> None:
     """Refused by the services themselves, not by plan."""
     await world.device("no-colon-in-this-fcm-token", "android")
     await world.device("abcd", "ios")
-    await world.device(ANDROID, "android")
-    world.standin.answer(ANDROID, fcm_error(403, "SENDER_ID_MISMATCH"))
     assert await world.deliver(await world.queued()) == "done"
     assert await world.sql("SELECT fcm_token FROM devices") == []
-    assert [fault.reason for fault in world.standin.faults] in (
-        [["INVALID_ARGUMENT", "BadDeviceToken"], ["BadDeviceToken", "INVALID_ARGUMENT"]]
-    )
+    assert sorted(fault.reason for fault in world.standin.faults) == ["BadDeviceToken", "INVALID_ARGUMENT"]
+
+
+async def test_wrong_settings_of_ours_do_not_remove_everybody_s_phones(
+    make_world: Callable[..., World], world: World
+) -> None:
+    await world.device(ANDROID, "android")
+    await world.device(IPHONE, "ios")
+    world.standin.answer(ANDROID, fcm_error(403, "SENDER_ID_MISMATCH"))
+    world.standin.answer(IPHONE, Answer(400, {"reason": "DeviceTokenNotForTopic"}))
+    assert await world.deliver(await world.queued()) == "failed"
+    mistaken = make_world(apns_topic="kg.example.other", apns_team_id="ANOTHERTEA")
+    assert await mistaken.deliver(await mistaken.queued()) == "postponed"
+    assert len(await world.sql("SELECT 1 FROM devices")) == 2
 
 
 async def test_a_phone_that_registered_again_meanwhile_stays(world: World) -> None:

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 # Apple refuses tokens older than an hour, and senders that change them more often than every 20 minutes.
 _TOKEN_LIFE = timedelta(minutes=40)
-_DEAD = frozenset({"BadDeviceToken", "Unregistered", "DeviceTokenNotForTopic", "ExpiredToken"})
+# Not DeviceTokenNotForTopic: with a wrong APNS_TOPIC that is every phone.
+_DEAD = frozenset({"BadDeviceToken", "Unregistered", "ExpiredToken"})
 _TOKEN_REFUSED = frozenset({"ExpiredProviderToken", "InvalidProviderToken", "MissingProviderToken"})
 
 _log = get_logger(__name__)

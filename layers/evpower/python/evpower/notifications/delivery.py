@@ -36,7 +36,9 @@ BACKOFF_S = (10, 30, 120, 300, 600)
 """Waits between attempts; after the last the row has failed."""
 MAX_ATTEMPTS = 12
 """Attempts of which nothing was noted count as well: a row that ends its process every time must not go on."""
-_AT_ONCE = 10
+SEND_BUDGET_S = 20.0
+"""For all that one address takes, so that the function ends before its time-out and notes what it has done."""
+_AT_ONCE = 50
 _log = get_logger(__name__)
 
 
@@ -111,8 +113,11 @@ async def _send_all(deps: PushDeps, item: OutboxItem, addresses: Sequence[Addres
         sender = deps.senders.get(address.channel)
         if sender is None:
             return Refused(f"{address.channel} is not configured")
-        async with at_once:
-            return await sender.send(address, pushes[address.language])
+        try:
+            async with asyncio.timeout(SEND_BUDGET_S), at_once:
+                return await sender.send(address, pushes[address.language])
+        except TimeoutError:
+            return TryLater("no time left")
 
     pushes: dict[str, Push] = {address.language: texts.render(item, address.language) for address in addresses}
     return list(zip(addresses, await asyncio.gather(*map(one, addresses)), strict=True))

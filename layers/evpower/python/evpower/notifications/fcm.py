@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 SCOPE = "https://www.googleapis.com/auth/firebase.messaging"
 _GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 _EARLY = timedelta(minutes=5)
+_PAUSE = timedelta(seconds=5)
 _ASSERTION_S = 3600
 _NO_TOKEN = "no access token"  # noqa: S105 - a log word
 
@@ -33,14 +34,19 @@ class ServiceAccountToken:
         self._lock = asyncio.Lock()
         self._token = ""
         self._good_until: datetime | None = None
+        self._failed: tuple[datetime, TryLater] | None = None
 
     async def get(self) -> str | TryLater:
-        """The token; of several at once one asks."""
+        """The token; of several at once one asks, and the others share a failure."""
         async with self._lock:
             now = self._clock.now()
-            if self._good_until is None or now >= self._good_until:
-                return await self._ask(now)
-            return self._token
+            if self._good_until is not None and now < self._good_until:
+                return self._token
+            if self._failed is not None and now - self._failed[0] < _PAUSE:
+                return self._failed[1]
+            answer = await self._ask(now)
+            self._failed = (self._clock.now(), answer) if isinstance(answer, TryLater) else None
+            return answer
 
     def forget(self, token: str) -> None:
         """The provider did not accept this token."""
@@ -116,8 +122,8 @@ class Fcm:
         error = error if isinstance(error, dict) else {}
         code, bad_token = _details(error)
         reason = f"{status} {code or error.get('status', '')}"
-        # SENDER_ID_MISMATCH: the token is another Firebase project's and will never be ours.
-        if code in ("UNREGISTERED", "SENDER_ID_MISMATCH") or (status == 400 and bad_token):
+        # Not SENDER_ID_MISMATCH: with a wrong service account that is every phone.
+        if code == "UNREGISTERED" or (status == 400 and bad_token):
             return Gone(reason)
         if status in (401, 408, 429) or status >= 500:
             return TryLater(reason, retry_after_s(response, self._clock))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from evpower.clock import Clock
 from evpower.config import Settings
+from evpower.logging import get_logger
 from evpower.notifications.models import Address, Push, Result, TryLater
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ class HttpClient:
         import httpx
 
         if self._client is None:
+            # Its line about each request would carry device tokens and endpoints.
+            get_logger("httpx").setLevel("WARNING")
             context = ssl.create_default_context(cafile=self._settings.push_ca_file or None)
             self._client = httpx.AsyncClient(
                 http2=True,
