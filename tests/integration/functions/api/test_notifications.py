@@ -213,3 +213,14 @@ async def test_a_start_and_a_settlement_warn_of_a_low_balance_once(api: Api) -> 
     told = await api.sql("SELECT event, payload FROM push_outbox WHERE user_type = 'client' ORDER BY id")
     assert [row["event"] for row in told] == ["low_balance_warning", "charging_started", "charging_completed"]
     assert told[0]["payload"] == {"balance": 40, "threshold": 50}
+
+
+async def test_a_payment_is_confirmed_once_however_often_it_is_found(api: Api) -> None:
+    made = await api.ok("POST", "/api/v1/balance/topup-qr", {"amount": 500})
+    api.standin.behaviour.callbacks = 0
+    api.standin.pay(made["invoice_id"])
+    for _ in range(2):
+        await api.ok("POST", "/api/v1/payment/check-status", {"invoice_id": made["invoice_id"]})
+    (told,) = await api.sql("SELECT user_id, event, payload FROM push_outbox")
+    assert (told["user_id"], told["event"]) == (CLIENT, "payment_confirmed")
+    assert told["payload"] == {"amount": 500, "new_balance": 1500}

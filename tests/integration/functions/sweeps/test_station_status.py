@@ -77,3 +77,16 @@ async def test_the_threshold_is_the_setting(deps: SweepDeps, monkeypatch: pytest
         await add_station(conn, "b", is_available=True, last_heartbeat_at=NOW - timedelta(seconds=60))
     assert await station_status.run(deps, NOW) == {"stations_offline": 1}
     assert recorded(deps)[0][0] == ["b"]
+
+
+async def test_the_owner_hears_of_a_silent_station(deps: SweepDeps) -> None:
+    silent = NOW - timedelta(seconds=600)
+    async with deps.database.transaction() as conn:
+        await conn.execute("INSERT INTO users (id, role) VALUES ('owner', 'admin')")
+        await add_station(conn, "a", is_available=True, last_heartbeat_at=silent, user_id="owner")
+        await add_station(conn, "b", is_available=True, last_heartbeat_at=silent)
+    assert await station_status.run(deps, NOW) == {"stations_offline": 2}
+    async with deps.database.transaction() as conn:
+        told = await one(conn, "SELECT user_type, user_id, event, payload FROM push_outbox")
+    assert (told["user_type"], told["user_id"], told["event"]) == ("owner", "owner", "station_offline")
+    assert (told["payload"]["station_id"], told["payload"]["offline_since"]) == ("a", "2026-03-11T05:50:00.000Z")
