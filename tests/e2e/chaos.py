@@ -100,26 +100,27 @@ class Chaos:
         self.plan = plan
         self.report = Report()
         self.points: list[ChargePoint] = []
+        self.drivers: dict[str, Driver] = {}
         self._tickets = plan.sessions
         self._last_error: dict[str, str] = {}
 
     async def run(self) -> Report:
         """Everything: charge under fire, come to rest, audit."""
         began = time.monotonic()
-        drivers = [await self.world.driver(5_000) for _ in range(self.plan.lines)]
+        for _ in range(self.plan.lines):
+            client = await self.world.client(5_000)
+            self.drivers[client] = await self.world.driver(client_id=client)
         for _ in range((self.plan.lines + 1) // 2):
             self.points.append(await self.world.charger(call_timeout_s=10, seed=self.plan.seed))
-        beside = [asyncio.create_task(self._sweep()), asyncio.create_task(self._progress())]
-        try:
+        async with asyncio.TaskGroup() as beside:
+            helpers = [beside.create_task(self._sweep()), beside.create_task(self._progress())]
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._kill())
-                for number, driver in enumerate(drivers):
+                for number, driver in enumerate(self.drivers.values()):
                     group.create_task(self._line(number, driver))
             self.report.findings += await self._rest()
-        finally:
-            for task in beside:
+            for task in helpers:
                 task.cancel()
-            await asyncio.gather(*beside, return_exceptions=True)
         self.report.acknowledged = sum(len(point.acknowledged) for point in self.points)
         self.report.reconnects = sum(point.link.record.connections - 1 for point in self.points)
         self.report.seconds = time.monotonic() - began
@@ -169,7 +170,12 @@ class Chaos:
 
     async def _top_up(self, driver: Driver) -> None:
         top_up = await self._insist(lambda: driver.top_up(100))
-        await driver.pay(top_up)
+        try:
+            await driver.pay(top_up)
+        except httpx.HTTPStatusError:
+            # Use case: an earlier try of the same request, thought dead, came through later and superseded this one.
+            self.report.retries["invoice_closed"] += 1
+            return
         self.report.top_ups += 1
 
     async def _charge(self, driver: Driver, point: ChargePoint, connector: int, choice: random.Random) -> None:
@@ -242,12 +248,24 @@ class Chaos:
             except TimeoutError:
                 findings.append(f"{point.station_id} could not deliver {len(point.link.outbox)} messages")
         while (still_open := await self._open()) and time.monotonic() < deadline:
+            await self._stop_reopened()
             await asyncio.sleep(1)
         findings += still_open
         findings += await money_findings(self.world.conn)
         findings += await lost_messages(self.world.conn, self.points)
         findings += [f"{p.station_id} gave up {m.action}" for p in self.points for m in p.link.record.given_up]
         return findings
+
+    async def _stop_reopened(self) -> None:
+        """Drivers stop what still charges.
+
+        Use case: a session was refunded because its start did not reach the charger; the charger, which had begun all
+        the same, could say so only later, and the session was opened again with a new reserve.
+        """
+        query = "SELECT id, user_id FROM charging_sessions WHERE state = 'charging'"
+        for row in await (await self.world.conn.execute(query)).fetchall():
+            session_id = str(row["id"])
+            await self._insist(lambda: self.drivers[row["user_id"]].stop(session_id))  # noqa: B023 - awaited here
 
     async def _open(self) -> list[str]:
         async with httpx.AsyncClient(base_url=self.world.place.provider_url, trust_env=False) as http:
@@ -285,7 +303,9 @@ class SystemVictims:
 
     async def sweep(self, name: str) -> None:
         """Run a sweep through its function; one that is killed in the middle simply runs again later."""
-        await self._system.run_sweep(name)
+        result = await self._system.run_sweep(name)
+        if result.function_error and "signal 9" not in str(result.payload):
+            print(f"sweep {name} failed: {result.payload}", flush=True)
 
 
 def options() -> LocalOptions:
