@@ -16,7 +16,12 @@ from functions.api.schemas.base import (
 )
 
 Email = Annotated[
-    str, Field(max_length=254, pattern=r"^[^@\s<>\"]{1,64}@[^@\s<>\"]{1,189}$", examples=["a@example.com"])
+    str,
+    Field(
+        max_length=254,
+        pattern=r"^[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,189}$",
+        examples=["payer@example.com"],
+    ),
 ]
 CardToken = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[\x21-\x7e]+$")]
 Days = Annotated[int, strict_integer, Field(ge=1, le=14)]

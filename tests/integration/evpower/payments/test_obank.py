@@ -259,7 +259,7 @@ async def test_an_abandoned_payment_ends_and_its_late_money_is_credited(paying: 
     assert await paying.status(again.topup.id) == "expired"
 
 
-async def test_a_payment_that_the_bank_never_got_is_given_up_after_a_day(paying: World, settings: Settings) -> None:
+async def test_a_payment_that_never_left_is_closed_at_once(paying: World, settings: Settings) -> None:
     away = provider_of(settings, obank_api_url="https://127.0.0.1:9/external/extended-cert")
     deps = PaymentDeps(paying.db, away, paying.queue, settings, paying.clock)
     with pytest.raises(ProviderUnavailable):
@@ -269,6 +269,41 @@ async def test_a_payment_that_the_bank_never_got_is_given_up_after_a_day(paying:
         "status": "failed",
         "next_check_at": None,
     }
+
+
+async def test_a_payment_of_a_process_that_died_before_the_call_is_given_up_after_a_day(
+    paying: World, obank: Bank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    async def die(*_: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as dying:
+        dying.setattr(ObankProvider, "create_card_payment", die)
+        with pytest.raises(Killed):
+            await pay(paying)
+    (message,) = paying.queue.take()
+    paying.clock.advance(timedelta(seconds=15))
+    assert await checks.handle_message(paying.deps, message) == "processing"
+    paying.clock.advance(timedelta(hours=1))
+    await checks.sweep_checks(paying.deps)
+    assert (await paying.one("SELECT status FROM balance_topups"))["status"] == "expired"
+    paying.clock.advance(timedelta(hours=24))
+    await checks.sweep_checks(paying.deps)
+    row = await paying.one("SELECT invoice_state, next_check_at, needs_status_check FROM balance_topups")
+    assert row == {"invoice_state": "creating", "next_check_at": None, "needs_status_check": False}
+    assert obank.standin.payments == {}
+
+
+async def test_another_transaction_number_for_a_credited_payment_is_an_alarm(paying: World, obank: Bank) -> None:
+    made = await pay(paying)
+    obank.standin.end(made.topup.order_id)
+    assert await due_check(paying, made) == "approved"
+    obank.standin.payments[made.topup.order_id].trans = "7999999"
+    await checks.check_topup(paying.deps, made.topup)
+    assert await paying.balance() == 500
 
 
 async def test_stored_cards(paying: World, obank: Bank) -> None:

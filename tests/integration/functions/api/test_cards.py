@@ -156,6 +156,7 @@ async def test_wrong_cards_are_refused_and_never_shown(paying: Api, obank: Bank)
         {"card_year": "2031"},
         {"card_month": "13"},
         {"email": "nobody"},
+        {"email": "a\x01@example.com"},
         {"phone_number": "1"},
     ):
         (field,) = wrong

@@ -163,7 +163,7 @@ class ObankProvider:
         except ValueError as error:
             return Unknown(f"status: {error}")
         paid = ProviderPayment(result.trans_id, PaymentState.APPROVED, amount, test=False, paid_at=None)
-        return Done(InvoiceStatus(PaymentState.APPROVED, (paid,)))
+        return Done(InvoiceStatus(PaymentState.APPROVED, (paid,), at_most_one=True))
 
     # What it does not have ----------------------------------------------------------------------------------------
 

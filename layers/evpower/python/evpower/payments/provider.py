@@ -93,6 +93,8 @@ class InvoiceStatus:
 
     state: PaymentState
     payments: tuple[ProviderPayment, ...] = ()
+    at_most_one: bool = False
+    """The provider takes one payment for an order: a second transaction number is its mistake, not more money."""
 
     @property
     def approved(self) -> tuple[ProviderPayment, ...]:

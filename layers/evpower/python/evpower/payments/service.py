@@ -262,8 +262,12 @@ async def _credit_approved(conn: Conn, topup: TopUp, status: InvoiceStatus, sett
     credited = Decimal("0.00")
     if topup.credited_earlier:
         return credited
+    booked = await repository.credited_amounts(conn, topup) if status.at_most_one else {}
     for payment in status.approved:
-        if problem := _not_creditable(payment, settings):
+        problem = _not_creditable(payment, settings)
+        if not problem and booked and payment.trans_id not in booked:
+            problem = "second_transaction"
+        if problem:
             _log.error("approved payment is not credited", extra={"order_id": topup.order_id, "reason": problem})
             metrics.emit({"PaymentsNotCredited": 1}, Reason=problem)
             continue
