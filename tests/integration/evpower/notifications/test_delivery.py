@@ -177,6 +177,14 @@ async def test_old_news_is_not_sent_again_and_again(world: World) -> None:
     assert await world.deliver(outbox_id) == "failed"
 
 
+async def test_old_news_is_not_sent_at_all(world: World) -> None:
+    await world.device(ANDROID, "android")
+    outbox_id = await world.queued()
+    world.clock.advance(timedelta(hours=6, seconds=1))
+    assert await world.deliver(outbox_id) == "failed"
+    assert world.standin.requests == []
+
+
 async def test_a_refused_message_is_not_repeated(world: World) -> None:
     await world.device(ANDROID, "android")
     world.standin.answer(ANDROID, fcm_error(400, "INVALID_ARGUMENT"))

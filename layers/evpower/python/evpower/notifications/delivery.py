@@ -91,7 +91,9 @@ async def deliver(deps: PushDeps, outbox_id: int) -> str:
         return "skipped"
     if item.correlation_id:
         correlation_id.set(accept_correlation_id(item.correlation_id))
-    if item.event not in texts.EVENTS or item.attempts > MAX_ATTEMPTS:
+    # Use case: the function was out of order for a day. Nobody wants to hear then that the charge has started.
+    is_old = now - item.created_at > timedelta(seconds=texts.TTL_S)
+    if is_old or item.event not in texts.EVENTS or item.attempts > MAX_ATTEMPTS:
         _log.error("push given up", extra={"outbox_id": item.id, "event": item.event, "attempts": item.attempts})
         await deps.db.run(lambda conn: _give_up(conn, item, now))
         return "failed"
