@@ -1,6 +1,5 @@
 """What the middlewares know about one request. It travels in the ASGI scope, so every layer sees the same object."""
 
-import ipaddress
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -59,18 +58,3 @@ def language_of(accept_language: str) -> str:
         if language in LANGUAGES and quality > best_quality:
             best, best_quality = language, quality
     return best
-
-
-def client_address_of(headers: Mapping[str, str], peer: str | None, trusted_hops: int) -> str:
-    """Address of the caller: the entry of X-Forwarded-For that the outermost of our own proxies wrote.
-
-    ``trusted_hops`` proxies of ours append to the header, each the address it was called from, so everything left of
-    the last ``trusted_hops`` entries is the caller's own invention. A shorter header did not come through them all:
-    then only the peer's address is sure.
-    """
-    hops = [hop.strip() for hop in headers.get("x-forwarded-for", "").split(",") if hop.strip()]
-    candidate = hops[-trusted_hops] if 0 < trusted_hops <= len(hops) else peer
-    try:
-        return str(ipaddress.ip_address(candidate or ""))
-    except ValueError:
-        return peer or "unknown"

@@ -8,14 +8,15 @@ from mangum import Mangum
 from evpower.config import get_settings
 from evpower.errors import EvPowerError, InvalidRequest
 from evpower.ids import accept_correlation_id
-from evpower.logging import configure_logging, get_logger
+from evpower.lambda_runtime.entry import observed
+from evpower.logging import get_logger
 from functions.api.app import create_app
 from functions.api.context import RequestContext
 from functions.api.deps import build_deps
 from functions.api.envelope import body_of
 
 _settings = get_settings()
-configure_logging("api", _settings.log_level)
+observe = observed("api", _settings.log_level)
 get_logger("mangum.http").setLevel("WARNING")  # the application writes its own, better line about each request
 _log = get_logger(__name__)
 
@@ -25,6 +26,7 @@ _application: Any = create_app(deps)
 _adapter = Mangum(_application, lifespan="off")
 
 
+@observe
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Answer one proxy event; one that cannot be read as well, because a crash would show the gateway's own 502."""
     try:

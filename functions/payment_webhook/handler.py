@@ -10,12 +10,18 @@ import asyncio
 import base64
 import binascii
 import json
-from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
+
+from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
+from aws_lambda_powertools.event_handler.exceptions import NotFoundError
+from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEvent
 
 from evpower import metrics
 from evpower.audit import service as audit
 from evpower.audit.models import AuditEntry
+from evpower.auth.rate_limit import RateLimiter
+from evpower.client_address import UNKNOWN, client_address_of
 from evpower.clock import SystemClock
 from evpower.config import get_settings
 from evpower.db import Conn, SingleConnectionDatabase
@@ -23,17 +29,21 @@ from evpower.errors import (
     EvPowerError,
     InvalidRequest,
     MethodNotAllowed,
+    NotFound,
     PayloadTooLarge,
+    RateLimitExceeded,
     ServiceUnavailable,
     Unauthorized,
 )
 from evpower.ids import accept_correlation_id, correlation_id
-from evpower.logging import configure_logging, get_logger
+from evpower.lambda_runtime.entry import observed
+from evpower.logging import get_logger
 from evpower.payments import service
 from evpower.payments.callback_body import MAX_BODY_BYTES
 from evpower.payments.deps import PaymentDeps, payment_deps
 from evpower.payments.provider import Callback, CallbackMalformed, CallbackRejected, RawCallback
 from evpower.payments.queue import CheckMessage
+from evpower.redis_access import RedisAccess
 
 _HEADERS = {
     "Content-Type": "application/json",
@@ -45,51 +55,121 @@ _HEADERS = {
     "Strict-Transport-Security": "max-age=31536000",
 }
 
+_PATH = "/api/v1/payment/webhook"
 _LEGACY_PATH = "/api/payment/webhook"
 
+
+@dataclass(frozen=True, slots=True)
+class WebhookDeps:
+    """Ports of this function; nothing is opened before its first use."""
+
+    payments: PaymentDeps
+    redis: RedisAccess
+    limiter: RateLimiter
+
+    async def close(self) -> None:
+        """Release connections (tests; a Lambda process just ends)."""
+        await self.redis.close()
+        await self.payments.db.close()
+
+
+def webhook_deps(payments: PaymentDeps) -> WebhookDeps:
+    """The ports on the payments' database and clock. A call with a valid signature never needs Redis."""
+    redis = RedisAccess(payments.settings)
+    return WebhookDeps(payments, redis, RateLimiter(redis, payments.db, payments.clock))
+
+
 _settings = get_settings()
-configure_logging("payment_webhook", _settings.log_level)
+observe = observed("payment_webhook", _settings.log_level)
 _log = get_logger(__name__)
 # One loop and one connection for the life of the process.
 _runner = asyncio.Runner()
-_deps = payment_deps(SingleConnectionDatabase(_settings), _settings, SystemClock())
+_deps = webhook_deps(payment_deps(SingleConnectionDatabase(_settings), _settings, SystemClock()))
+app = APIGatewayRestResolver()
 
 
-def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
+@observe
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Answer one API Gateway REST (v1) proxy event."""
-    return _runner.run(receive(_deps, event))
+    return _runner.run(receive(_deps, event, context))
 
 
-async def receive(deps: PaymentDeps, event: Mapping[str, Any]) -> dict[str, Any]:
+async def receive(deps: WebhookDeps, event: dict[str, Any], context: Any = None) -> dict[str, Any]:
     """The whole of one call, with the ports given."""
-    headers = {str(name).lower(): str(value) for name, value in (event.get("headers") or {}).items() if value}
-    correlation_id.set(accept_correlation_id(headers.get("x-correlation-id")))
-    try:
-        if event.get("httpMethod") != "POST":
-            raise MethodNotAllowed
-        address = _address(event)
-        query = {str(name): str(value) for name, value in (event.get("queryStringParameters") or {}).items()}
-        callback = await _verified(deps, RawCallback(_body(event), headers, query), address)
-        await _accept(deps, callback, address)
-    except EvPowerError as error:
-        is_legacy = event.get("path") == _LEGACY_PATH
-        return _failure(error, headers.get("accept-language", ""), is_legacy=is_legacy)
-    metrics.emit({"WebhooksAccepted": 1}, Provider=deps.provider.name)
+    correlation_id.set(accept_correlation_id(APIGatewayProxyEvent(event).headers.get("x-correlation-id")))
+    app.append_context(deps=deps)  # type: ignore[no-untyped-call]
+    return await app.resolve_async(event, context)
+
+
+@app.post(_PATH)
+@app.post(_LEGACY_PATH)
+async def _notification() -> Response[str]:
+    deps: WebhookDeps = app.context["deps"]
+    event = app.current_event
+    headers = _headers(event)
+    address = _address(event, headers, deps.payments.settings.trusted_proxy_hops)
+    callback = await _verified(deps, event, headers, address)
+    await _accept(deps.payments, callback, address)
+    metrics.emit({"WebhooksAccepted": 1}, Provider=deps.payments.provider.name)
     return _answer(200, {"success": True, "status": "received"})
 
 
-def _body(event: Mapping[str, Any]) -> bytes:
-    """Raw body of the event.
+@app.not_found
+def _no_such_route(_error: NotFoundError) -> Response[str]:
+    is_known = app.current_event.path in {_PATH, _LEGACY_PATH}
+    return _failure(MethodNotAllowed() if is_known else NotFound())
+
+
+def _failure(error: EvPowerError) -> Response[str]:
+    """The flat envelope of mobile-api.md §0.1; on the legacy path ``error`` is the code."""
+    event = app.current_event
+    language = event.headers.get("accept-language", "")[:2].lower()
+    message = error.message(language if language in {"ky", "en"} else "ru")
+    headers = {}
+    if isinstance(error, MethodNotAllowed):
+        headers["Allow"] = "POST"
+    if retry_after := error.details.get("retry_after_seconds"):
+        headers["Retry-After"] = str(retry_after)
+    shown = error.code if event.path == _LEGACY_PATH else message
+    body = {**error.details, "success": False, "error_code": error.code, "error": shown, "message": message}
+    return _answer(error.http_status, body, headers)
+
+
+def _fault(error: Exception) -> Response[str]:
+    # The provider tries again, as after any answer that is not 200.
+    _log.error("callback failed", exc_info=error)
+    return _failure(EvPowerError())
+
+
+app.exception_handler(EvPowerError)(_failure)
+app.exception_handler(Exception)(_fault)
+
+
+def _headers(event: APIGatewayProxyEvent) -> dict[str, str]:
+    return {name: str(value) for name, value in event.headers.items() if value}
+
+
+def _address(event: APIGatewayProxyEvent, headers: dict[str, str], trusted_hops: int) -> str | None:
+    try:
+        peer: str | None = event.request_context.identity.source_ip
+    except (KeyError, TypeError):  # a test call of the API's console has no caller
+        peer = None
+    address = client_address_of(headers, peer, trusted_hops)
+    return None if address == UNKNOWN else address
+
+
+def _body(event: APIGatewayProxyEvent) -> bytes:
+    """Raw body of the event: the signature covers bytes, and Powertools' `decoded_body` is text.
 
     Raises:
         PayloadTooLarge: more than a notification can be.
         InvalidRequest: the gateway's encoding is broken.
     """
-    text = event.get("body") or ""
+    text = event.body or ""
     if len(text) > MAX_BODY_BYTES * 4 // 3 + 4:
         raise PayloadTooLarge
     try:
-        body = base64.b64decode(text, validate=True) if event.get("isBase64Encoded") else text.encode()
+        body = base64.b64decode(text, validate=True) if event.is_base64_encoded else text.encode()
     except (binascii.Error, ValueError) as error:
         raise InvalidRequest("The body is not base64") from error
     if len(body) > MAX_BODY_BYTES:
@@ -97,29 +177,50 @@ def _body(event: Mapping[str, Any]) -> bytes:
     return body
 
 
-def _address(event: Mapping[str, Any]) -> str | None:
-    identity = (event.get("requestContext") or {}).get("identity") or {}
-    return identity.get("sourceIp")
+async def _verified(
+    deps: WebhookDeps, event: APIGatewayProxyEvent, headers: dict[str, str], address: str | None
+) -> Callback:
+    """The notification, once its signature proves where it comes from.
 
-
-async def _verified(deps: PaymentDeps, raw: RawCallback, address: str | None) -> Callback:
+    Raises:
+        InvalidRequest: signed, but unreadable; or not even a body.
+        PayloadTooLarge: as its name says.
+        Unauthorized: no valid signature.
+        RateLimitExceeded: too many such calls from that address. Only these count: whoever can sign is not limited.
+    """
+    provider = deps.payments.provider
     try:
-        return deps.provider.parse_callback(raw, deps.clock.now())
-    except CallbackRejected as rejection:
-        metrics.emit({"WebhooksRejected": 1}, Provider=deps.provider.name)
-        _log.warning("callback rejected", extra={"reason": str(rejection), "client_ip": address})
-        await _audit_refusal(deps, Unauthorized(), address)
-        raise Unauthorized from rejection
+        raw = RawCallback(_body(event), headers, event.query_string_parameters)
+        return provider.parse_callback(raw, deps.payments.clock.now())
     except CallbackMalformed as fault:
-        metrics.emit({"WebhooksMalformed": 1}, Provider=deps.provider.name)
+        metrics.emit({"WebhooksMalformed": 1}, Provider=provider.name)
         raise InvalidRequest(f"The callback cannot be read: {fault}") from fault
+    except CallbackRejected as rejection:
+        metrics.emit({"WebhooksRejected": 1}, Provider=provider.name)
+        await _count_unsigned(deps, address)
+        _log.warning("callback rejected", extra={"reason": str(rejection), "client_ip": address})
+        await _audit_refusal(deps.payments, Unauthorized(), address)
+        raise Unauthorized from rejection
+    except (InvalidRequest, PayloadTooLarge):
+        await _count_unsigned(deps, address)
+        raise
+
+
+async def _count_unsigned(deps: WebhookDeps, address: str | None) -> None:
+    # Not durable: while Redis is away a flood must not turn into writes to PostgreSQL.
+    retry_after = await deps.limiter.hit(
+        f"webhook:{address}", deps.payments.settings.rate_limit_webhook_per_minute, durable=False
+    )
+    if retry_after is not None:
+        metrics.emit({"WebhooksLimited": 1}, Provider=deps.payments.provider.name)
+        raise RateLimitExceeded(retry_after_seconds=retry_after)
 
 
 def _audit_entry(address: str | None, status: int, **members: Any) -> AuditEntry:
     return AuditEntry(
         operation="payment_webhook",
         method="POST",
-        path="/api/v1/payment/webhook",
+        path=_PATH,
         client_ip=address,
         status=status,
         correlation_id=correlation_id.get(),
@@ -164,19 +265,10 @@ async def _accept(deps: PaymentDeps, callback: Callback, address: str | None) ->
         await deps.queue.send(CheckMessage(inbox_id=inbox_id))
 
 
-def _failure(error: EvPowerError, accept_language: str, *, is_legacy: bool) -> dict[str, Any]:
-    language = accept_language[:2].lower()
-    message = error.message(language if language in {"ky", "en"} else "ru")
-    shown = error.code if is_legacy else message
-    body = {"success": False, "error_code": error.code, "error": shown, "message": message}
-    return _answer(error.http_status, body)
-
-
-def _answer(status: int, body: dict[str, Any]) -> dict[str, Any]:
+def _answer(status: int, body: dict[str, Any], headers: dict[str, str] | None = None) -> Response[str]:
     cid = correlation_id.get() or ""
-    return {
-        "statusCode": status,
-        "headers": {**_HEADERS, "X-Correlation-ID": cid},
-        "body": json.dumps({**body, "correlation_id": cid}, ensure_ascii=False),
-        "isBase64Encoded": False,
-    }
+    return Response(
+        status_code=status,
+        headers={**_HEADERS, "X-Correlation-ID": cid, **(headers or {})},
+        body=json.dumps({**body, "correlation_id": cid}, ensure_ascii=False),
+    )

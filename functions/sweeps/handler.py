@@ -11,10 +11,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import Any, cast
 
+from aws_lambda_powertools.utilities.data_classes import EventBridgeEvent
+
 from evpower import metrics
 from evpower.config import get_settings
 from evpower.ids import accept_correlation_id, correlation_id
-from evpower.logging import configure_logging, get_logger
+from evpower.lambda_runtime.entry import observed
+from evpower.logging import get_logger
 from functions.sweeps.deps import SweepDeps, build_deps
 
 SWEEPS = (
@@ -32,7 +35,7 @@ SWEEPS = (
 Run = Callable[[SweepDeps, datetime], Awaitable[dict[str, int]]]
 
 _settings = get_settings()
-configure_logging("sweeps", _settings.log_level)
+observe = observed("sweeps", _settings.log_level)
 _log = get_logger(__name__)
 # One loop and one connection for the life of the process.
 _runner = asyncio.Runner()
@@ -43,7 +46,8 @@ class UnknownSchedule(Exception):
     """The event names no sweep of ours: the deployment and the code disagree, and somebody must see it."""
 
 
-def handler(event: dict[str, Any], context: object) -> dict[str, int]:
+@observe
+def handler(event: dict[str, Any], context: Any) -> dict[str, int]:
     """Run the sweep that the event's rule names; what it found and did.
 
     Raises:
@@ -55,7 +59,7 @@ def handler(event: dict[str, Any], context: object) -> dict[str, int]:
 async def work(deps: SweepDeps, event: Mapping[str, Any]) -> dict[str, int]:
     """One scheduled event."""
     name = sweep_of(event)
-    correlation_id.set(accept_correlation_id(event.get("id")))
+    correlation_id.set(accept_correlation_id(EventBridgeEvent(dict(event)).get("id")))
     run = cast(Run, importlib.import_module(f"functions.sweeps.{name}").run)
     began = time.monotonic()
     try:
@@ -79,9 +83,13 @@ def sweep_of(event: Mapping[str, Any]) -> str:
     Raises:
         UnknownSchedule: not a scheduled event of exactly one of our rules.
     """
-    resources = event.get("resources")
-    if event.get("source") != "aws.events" or not isinstance(resources, list) or len(resources) != 1:
-        raise UnknownSchedule(f"not a scheduled event: {event.get('source')!r}, {resources!r}")
+    scheduled = EventBridgeEvent(dict(event))
+    try:
+        source, resources = scheduled.source, scheduled.resources
+    except KeyError as missing:
+        raise UnknownSchedule(f"not an EventBridge event: no {missing}") from missing
+    if source != "aws.events" or not isinstance(resources, list) or len(resources) != 1:
+        raise UnknownSchedule(f"not a scheduled event: {source!r}, {resources!r}")
     rule = str(resources[0]).rpartition("/")[2]
     words = rule.replace("-", "_")
     found = [name for name in SWEEPS if words == name or words.endswith("_" + name)]

@@ -6,8 +6,9 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from evpower import ids
+from evpower.client_address import client_address_of
 from evpower.logging import get_logger
-from functions.api.context import SCOPE_KEY, RequestContext, client_address_of, headers_of, is_legacy_path, language_of
+from functions.api.context import SCOPE_KEY, RequestContext, headers_of, is_legacy_path, language_of
 
 _log = get_logger(__name__)
 

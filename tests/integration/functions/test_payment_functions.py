@@ -6,7 +6,7 @@ import hmac
 import importlib
 import json
 from collections.abc import Callable, Iterator
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import psycopg
@@ -15,12 +15,18 @@ import pytest
 from evpower.payments.odengi_signature import body_signature, callback_hash
 from infra.local.queues import SqsEndpoint
 
+CONTEXT = SimpleNamespace(
+    aws_request_id="r-1",
+    function_name="evpower-test",
+    invoked_function_arn="arn:aws:lambda:eu-central-1:123456789012:function:evpower-test",
+    memory_limit_in_mb=256,
+)
 PASSWORD, SECRET, MERCHANT = "callback-password", "webhook-secret", "1234567890"
 
 
 @pytest.fixture
 def functions(
-    database_url: str, sqs: SqsEndpoint, monkeypatch: pytest.MonkeyPatch
+    database_url: str, redis_url: str, sqs: SqsEndpoint, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[[str], ModuleType]]:
     """Loads a function's module as a fresh process would, with its environment."""
     environment = {
@@ -28,6 +34,7 @@ def functions(
         "ENVIRONMENT": "test",
         "DATABASE_URL": database_url,
         "DATABASE_ROLE": "evpower_worker",
+        "REDIS_URL": redis_url,
         "ODENGI_API_URL": "http://127.0.0.1:9/api",
         "ODENGI_MERCHANT_ID": MERCHANT,
         "ODENGI_PASSWORD": PASSWORD,
@@ -35,16 +42,16 @@ def functions(
     }
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    loaded: list[ModuleType] = []
+    loaded: list[tuple[str, ModuleType]] = []
 
     def load(name: str) -> ModuleType:
         module = importlib.reload(importlib.import_module(f"functions.{name}.handler"))
-        loaded.append(module)
+        loaded.append((name, module))
         return module
 
     yield load
-    for module in loaded:
-        module._runner.run(module._deps.db.close())
+    for name, module in loaded:
+        module._runner.run((module._deps if name == "payment_webhook" else module._deps.db).close())
         module._runner.close()
 
 
@@ -96,10 +103,10 @@ def test_callback_becomes_a_row_and_a_message(
     webhook = functions("payment_webhook")
     headers = {"Content-Type": "application/json", "X-Correlation-ID": "phone-1"}
     for _ in range(3):  # a repeat in the same process, on the same loop and connection
-        answer = webhook.handler(event(json.dumps(members()).encode(), encoded=encoded, **headers), None)
+        answer = webhook.handler(event(json.dumps(members()).encode(), encoded=encoded, **headers), CONTEXT)
         assert answer["statusCode"] == 200
-        assert answer["headers"]["X-Correlation-ID"] == "phone-1"
-        assert answer["headers"]["X-Content-Type-Options"] == "nosniff"
+        assert answer["multiValueHeaders"]["X-Correlation-ID"] == ["phone-1"]
+        assert answer["multiValueHeaders"]["X-Content-Type-Options"] == ["nosniff"]
         assert json.loads(answer["body"]) == {"success": True, "status": "received", "correlation_id": "phone-1"}
     [row] = query(database_url, "SELECT id, order_id, trans_id, status_pay, signature_scheme, state FROM payment_inbox")
     assert row[1:] == ("evp-unknown", "998877", "3", "hash", "received")
@@ -110,11 +117,11 @@ def test_callback_becomes_a_row_and_a_message(
 
     worker = functions("payment_checks")
     foreign = {"messageId": "foreign", "body": "not ours"}
-    answer = worker.handler({"Records": [*messages, foreign]}, None)
+    answer = worker.handler({"Records": [*messages, foreign]}, CONTEXT)
     assert answer == {"batchItemFailures": [{"itemIdentifier": "foreign"}]}
     assert query(database_url, "SELECT state FROM payment_inbox") == [("unknown_order",)]
-    assert worker.handler({"Records": messages}, None) == {"batchItemFailures": []}
-    assert worker.handler({}, None) == {"batchItemFailures": []}
+    assert worker.handler({"Records": messages}, CONTEXT) == {"batchItemFailures": []}
+    assert worker.handler({}, CONTEXT) == {"batchItemFailures": []}
 
 
 @pytest.mark.parametrize(
@@ -125,7 +132,7 @@ def test_refusal_has_the_flat_envelope(
     functions: Callable[[str], ModuleType], database_url: str, language: str, text: str
 ) -> None:
     body = json.dumps({**members(), "amount": 1}).encode()
-    answer = functions("payment_webhook").handler(event(body, **{"Accept-Language": language}), None)
+    answer = functions("payment_webhook").handler(event(body, **{"Accept-Language": language}), CONTEXT)
     assert answer["statusCode"] == 401
     envelope = json.loads(answer["body"])
     assert envelope["success"] is False
@@ -152,7 +159,7 @@ def test_other_refusals(functions: Callable[[str], ModuleType], database_url: st
         ({**event(b"{}"), "requestContext": None}, 401),
     ]
     for call, status in cases:
-        answer = webhook.handler(call, None)
+        answer = webhook.handler(call, CONTEXT)
         assert (answer["statusCode"], json.loads(answer["body"])["success"]) == (status, False)
     assert query(database_url, "SELECT count(*) FROM payment_inbox") == [(0,)]
 
@@ -163,17 +170,17 @@ def test_nothing_is_acknowledged_that_is_not_stored(
     webhook = functions("payment_webhook")
     with psycopg.connect(database_url, autocommit=True) as conn:
         conn.execute("ALTER TABLE payment_inbox RENAME TO payment_inbox_away")
-        answer = webhook.handler(event(json.dumps(members()).encode()), None)
+        answer = webhook.handler(event(json.dumps(members()).encode()), CONTEXT)
         assert (answer["statusCode"], json.loads(answer["body"])["error_code"]) == (503, "service_unavailable")
         conn.execute("ALTER TABLE payment_inbox_away RENAME TO payment_inbox")
-    assert webhook.handler(event(json.dumps(members()).encode()), None)["statusCode"] == 200
+    assert webhook.handler(event(json.dumps(members()).encode()), CONTEXT)["statusCode"] == 200
 
 
 def test_queue_away_the_callback_is_still_accepted(
     functions: Callable[[str], ModuleType], database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    answer = functions("payment_webhook").handler(event(json.dumps(members()).encode()), None)
+    answer = functions("payment_webhook").handler(event(json.dumps(members()).encode()), CONTEXT)
     assert answer["statusCode"] == 200
     assert query(database_url, "SELECT state FROM payment_inbox") == [("received",)]
 
@@ -181,11 +188,11 @@ def test_queue_away_the_callback_is_still_accepted(
 def test_the_legacy_path_shows_the_code_in_error(functions: Callable[[str], ModuleType], database_url: str) -> None:
     webhook = functions("payment_webhook")
     legacy = {"path": "/api/payment/webhook", "resource": "/api/payment/webhook"}
-    refused = webhook.handler({**event(json.dumps({**members(), "hash": "0"}).encode()), **legacy}, None)
+    refused = webhook.handler({**event(json.dumps({**members(), "hash": "0"}).encode()), **legacy}, CONTEXT)
     envelope = json.loads(refused["body"])
     assert (refused["statusCode"], envelope["error"], envelope["error_code"]) == (401, "unauthorized", "unauthorized")
     assert envelope["message"] not in ("", "unauthorized")
-    accepted = webhook.handler({**event(json.dumps(members()).encode()), **legacy}, None)
+    accepted = webhook.handler({**event(json.dumps(members()).encode()), **legacy}, CONTEXT)
     assert accepted["statusCode"] == 200
     assert query(database_url, "SELECT count(*) FROM payment_inbox") == [(1,)]
 
@@ -216,7 +223,7 @@ def test_a_notification_of_the_bank_is_known_by_its_address(
         ({"order_id": "1", "signature": signature}, 401),
         ({"order_id": order, "signature": signature}, 200),
     ):
-        assert webhook.handler({**event(body), "queryStringParameters": asked}, None)["statusCode"] == status
+        assert webhook.handler({**event(body), "queryStringParameters": asked}, CONTEXT)["statusCode"] == status
     [(order_id, kept)] = query(database_url, "SELECT order_id, payload::text FROM payment_inbox")
     assert order_id == order
     assert "4000" not in kept

@@ -1,4 +1,7 @@
-"""JSON log lines with the correlation id, the same form in functions and in the socket tier."""
+"""JSON log lines with the correlation id, the same form in functions and in the socket tier.
+
+Functions write them through Powertools, which adds the invocation: :mod:`evpower.lambda_runtime.log_lines`.
+"""
 
 import logging
 import re
@@ -29,6 +32,11 @@ def mask(value: Any, name: str = "") -> Any:
     return value
 
 
+def time_of(record: logging.LogRecord) -> datetime:
+    """When the line was written, in UTC."""
+    return datetime.fromtimestamp(record.created, UTC)
+
+
 class JsonFormatter(logging.Formatter):
     """One JSON object a line; members given as ``extra`` are masked by name."""
 
@@ -38,7 +46,7 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         entry: dict[str, Any] = {
-            "timestamp": iso_z(datetime.fromtimestamp(record.created, UTC)),
+            "timestamp": iso_z(time_of(record)),
             "level": record.levelname,
             "service": self._service,
             "logger": record.name,
@@ -53,7 +61,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def configure_logging(service: str, level: str = "INFO") -> None:
-    """Send the root logger's lines to standard output as JSON. Safe to call again (warm Lambda)."""
+    """Send the root logger's lines to standard output as JSON (socket tier and tools). Safe to call again."""
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(JsonFormatter(service))
     root = logging.getLogger()

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from evpower.auth.rate_limit import RateLimiter
 from evpower.clock import FrozenClock
 from evpower.config import Settings
 from evpower.db import PooledDatabase
@@ -16,6 +17,7 @@ from evpower.payments import flows
 from evpower.payments.deps import PaymentDeps, payment_provider
 from evpower.payments.models import CreatedTopUp, NewTopUp
 from evpower.payments.queue import CheckMessage
+from evpower.redis_access import RedisAccess
 from functions.payment_webhook import handler as webhook
 from infra.local.payment_standin.server import PaymentStandin
 
@@ -91,7 +93,9 @@ class World:
         return PaymentDeps(self.db, payment_provider(settings), self.queue, settings, self.clock)
 
 
-async def _receiver(world: World) -> Callable[[web.Request], Awaitable[web.Response]]:
+async def _receiver(world: World, redis: RedisAccess) -> Callable[[web.Request], Awaitable[web.Response]]:
+    limiter = RateLimiter(redis, world.db, world.clock)
+
     async def receive(request: web.Request) -> web.Response:
         event = {
             "httpMethod": "POST",
@@ -101,7 +105,7 @@ async def _receiver(world: World) -> Callable[[web.Request], Awaitable[web.Respo
             "isBase64Encoded": False,
             "requestContext": {"identity": {"sourceIp": "192.0.2.7"}},
         }
-        answer = await webhook.receive(world.deps, event)
+        answer = await webhook.receive(webhook.WebhookDeps(world.deps, redis, limiter), event)
         world.callback_answers.append(answer)
         return web.Response(status=answer["statusCode"], text=answer["body"], content_type="application/json")
 
@@ -122,9 +126,10 @@ async def world(db: PooledDatabase, make_settings: Callable[..., Settings]) -> A
             odengi_password=standin.password,
             odengi_webhook_secret="test-webhook-secret",
             provider_timeout_s=2.0,
+            redis_url="redis://127.0.0.1:9",  # nobody answers there: refusals are counted per process
         )
         world = World(db, None, standin, queue, clock)  # type: ignore[arg-type]
-        app.router.add_post("/api/v1/payment/webhook", await _receiver(world))
+        app.router.add_post("/api/v1/payment/webhook", await _receiver(world, RedisAccess(settings)))
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()

@@ -95,7 +95,12 @@ def handler(database_url: str, redis_url: str, sqs: SqsEndpoint, monkeypatch: py
     asyncio.set_event_loop(None)
 
 
-CONTEXT = SimpleNamespace(aws_request_id="r-1", function_name="api", memory_limit_in_mb=512)
+CONTEXT = SimpleNamespace(
+    aws_request_id="r-1",
+    function_name="api",
+    invoked_function_arn="arn:aws:lambda:eu-central-1:123456789012:function:api",
+    memory_limit_in_mb=512,
+)
 
 
 def body_of(answer: dict[str, Any]) -> dict[str, Any]:

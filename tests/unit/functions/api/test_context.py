@@ -2,7 +2,7 @@
 
 import pytest
 
-from functions.api.context import client_address_of
+from evpower.client_address import client_address_of
 
 
 @pytest.mark.parametrize(
