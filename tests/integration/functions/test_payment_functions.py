@@ -227,3 +227,97 @@ def test_a_notification_of_the_bank_is_known_by_its_address(
     [(order_id, kept)] = query(database_url, "SELECT order_id, payload::text FROM payment_inbox")
     assert order_id == order
     assert "4000" not in kept
+
+
+def unsigned(address: str = "192.0.2.7", **headers: str) -> dict[str, Any]:
+    call = event(json.dumps({**members(), "hash": "0"}).encode(), **headers)
+    return {**call, "requestContext": {"identity": {"sourceIp": address}}}
+
+
+@pytest.mark.parametrize("redis", ["there", "away"])
+def test_only_calls_without_a_valid_signature_are_limited(
+    functions: Callable[[str], ModuleType], database_url: str, monkeypatch: pytest.MonkeyPatch, redis: str
+) -> None:
+    monkeypatch.setenv("RATE_LIMIT_WEBHOOK_PER_MINUTE", "4")
+    if redis == "away":
+        monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:9")
+    webhook = functions("payment_webhook")
+    signed = event(json.dumps(members()).encode())
+    noise = event(b"{noise", **{"X-O-Dengi-Signature": body_signature(SECRET, b"{noise")})
+    for _ in range(6):
+        assert webhook.handler(signed, CONTEXT)["statusCode"] == 200
+        assert webhook.handler(noise, CONTEXT)["statusCode"] == 400  # signed, though unreadable
+    # What cannot even be a signed call counts like one with a wrong signature.
+    refused = [unsigned(), event(b"x" * 70_000), {**event(b""), "body": "***", "isBase64Encoded": True}, unsigned()]
+    assert [webhook.handler(call, CONTEXT)["statusCode"] for call in refused] == [401, 413, 400, 401]
+    for call in refused:
+        answer = webhook.handler({**call, "headers": {"Accept-Language": "en"}}, CONTEXT)
+        envelope = json.loads(answer["body"])
+        assert (answer["statusCode"], envelope["success"]) == (429, False)
+        assert envelope["error_code"] == "rate_limit_exceeded"
+        assert envelope["error"] == envelope["message"] == "Too many requests."
+        assert 0 < envelope["retry_after_seconds"] <= 120
+        assert answer["multiValueHeaders"]["Retry-After"] == [str(envelope["retry_after_seconds"])]
+    assert webhook.handler(unsigned("192.0.2.8"), CONTEXT)["statusCode"] == 401
+    assert webhook.handler(signed, CONTEXT)["statusCode"] == 200
+    # A flood does not fill the audit log.
+    assert query(database_url, "SELECT client_ip, count(*) FROM audit_logs WHERE status <> 200 GROUP BY 1") == [
+        ("192.0.2.7", 2),
+        ("192.0.2.8", 1),
+    ]
+
+
+def test_the_limited_address_is_the_one_that_our_proxy_saw(
+    functions: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RATE_LIMIT_WEBHOOK_PER_MINUTE", "2")
+    webhook = functions("payment_webhook")
+    invented = [unsigned(**{"X-Forwarded-For": f"198.51.100.{number}, 203.0.113.7"}) for number in range(3)]
+    assert [webhook.handler(call, CONTEXT)["statusCode"] for call in invented] == [401, 401, 429]
+    other = unsigned(**{"X-Forwarded-For": "203.0.113.7, 203.0.113.8"})
+    assert webhook.handler(other, CONTEXT)["statusCode"] == 401
+
+
+def test_a_signed_call_needs_no_redis(functions: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch) -> None:
+    webhook = functions("payment_webhook")
+
+    async def unexpected(_work: object) -> None:
+        raise AssertionError("Redis was asked")
+
+    monkeypatch.setattr("evpower.redis_access.RedisAccess.run", lambda _self, work: unexpected(work))
+    assert webhook.handler(event(json.dumps(members()).encode()), CONTEXT)["statusCode"] == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("GET", "/api/v1/payment/webhook", 405, "invalid_request"),
+        ("DELETE", "/api/payment/webhook", 405, "invalid_request"),
+        ("POST", "/api/v1/payment/webhooks", 404, "not_found"),
+        ("GET", "/", 404, "not_found"),
+    ],
+)
+def test_routes_that_do_not_exist(
+    functions: Callable[[str], ModuleType], method: str, path: str, status: int, code: str
+) -> None:
+    answer = functions("payment_webhook").handler({**event(b"{}", method=method), "path": path}, CONTEXT)
+    assert (answer["statusCode"], json.loads(answer["body"])["error_code"]) == (status, code)
+    assert answer["multiValueHeaders"].get("Allow") == (["POST"] if status == 405 else None)
+    assert answer["multiValueHeaders"]["Content-Type"] == ["application/json"]
+
+
+def test_a_fault_of_ours_has_the_envelope_too(
+    functions: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    webhook = functions("payment_webhook")
+
+    def broken(*_arguments: object) -> None:
+        raise RuntimeError("nobody expected this")
+
+    monkeypatch.setattr("evpower.payments.odengi.OdengiProvider.parse_callback", broken)
+    answer = webhook.handler(event(b"{}"), CONTEXT)
+    assert (answer["statusCode"], json.loads(answer["body"])["error_code"]) == (500, "internal_error")
+    assert "nobody expected this" not in answer["body"]
+    (line,) = [json.loads(text) for text in capsys.readouterr().out.splitlines() if "callback failed" in text]
+    assert "nobody expected this" in line["exception"]
+    assert line["function_request_id"] == "r-1"
