@@ -13,7 +13,7 @@ from evpower.charging.models import MeterUpdate
 from evpower.db import Conn, PooledDatabase
 from evpower.logging import get_logger
 from socket_tier import metrics
-from socket_tier.unavailable import is_unavailable
+from socket_tier.unavailable import is_refusal
 
 log = get_logger(__name__)
 
@@ -97,7 +97,7 @@ class MeterFlush:
         try:
             stale = await self._database.run_single(lambda conn: self._flush_rows(conn, updates))
         except Exception as error:
-            if is_unavailable(error) or len(batch) == 1:
+            if not is_refusal(error) or len(batch) == 1:
                 await self._fail(batch, error)
             else:
                 log.warning("batch refused, storing row by row", extra={"rows": len(batch), "error": str(error)})
@@ -109,8 +109,11 @@ class MeterFlush:
         self._tell(batch, [position not in stale for position in range(len(batch))])
 
     async def _fail(self, batch: list[_Item], error: Exception) -> None:
-        """The database is away: everybody tries again. One message that it refuses: put aside and acknowledged."""
-        if not is_unavailable(error):
+        """One message that the database refuses: put aside and acknowledged. Any other failure: nobody is answered.
+
+        Without a durable commit there is no answer, also when the fault is ours: the charger keeps the reading.
+        """
+        if is_refusal(error):
             update = batch[0][0]
             log.error("meter values put aside", extra={"station_id": update.station_id, "error": str(error)})
             try:

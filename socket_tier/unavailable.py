@@ -1,4 +1,4 @@
-"""Which failures mean "the database is away" and not "this message is wrong"."""
+"""Which failures mean "the database is away", which "this message is wrong"; any other is a defect of ours."""
 
 import psycopg
 from psycopg import errors as pg
@@ -13,3 +13,8 @@ def is_unavailable(error: BaseException) -> bool:
     if isinstance(error, PoolTimeout | PoolClosed | TooManyRequests | psycopg.InterfaceError):
         return True
     return isinstance(error, psycopg.OperationalError) and not isinstance(error, _STATEMENT_FAULTS)
+
+
+def is_refusal(error: BaseException) -> bool:
+    """True when the database refuses the values of the message itself: storing it again would fail again."""
+    return isinstance(error, (psycopg.DataError, psycopg.IntegrityError, *_STATEMENT_FAULTS))

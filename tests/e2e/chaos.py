@@ -257,12 +257,12 @@ class Chaos:
         return findings
 
     async def _stop_reopened(self) -> None:
-        """Drivers stop what still charges.
+        """Drivers stop what charges although it had been refunded; any other session must end by itself.
 
         Use case: a session was refunded because its start did not reach the charger; the charger, which had begun all
         the same, could say so only later, and the session was opened again with a new reserve.
         """
-        query = "SELECT id, user_id FROM charging_sessions WHERE state = 'charging'"
+        query = "SELECT id, user_id FROM charging_sessions WHERE state = 'charging' AND settlement_revision > 0"
         for row in await (await self.world.conn.execute(query)).fetchall():
             session_id = str(row["id"])
             await self._insist(lambda: self.drivers[row["user_id"]].stop(session_id))  # noqa: B023 - awaited here

@@ -80,11 +80,12 @@ async def test_one_refused_message_costs_the_others_nothing() -> None:
     ]
 
 
-async def test_while_the_database_is_away_nothing_is_acknowledged_or_put_aside() -> None:
+@pytest.mark.parametrize("fault", [psycopg.OperationalError("away"), psycopg.ProgrammingError("a defect of ours")])
+async def test_without_a_commit_nothing_is_acknowledged_or_put_aside(fault: Exception) -> None:
     store = Store()
-    store.errors = [psycopg.OperationalError("away")]
+    store.errors = [fault]
     outcomes = await asyncio.gather(*(store.flush.store(update(number)) for number in range(5)), return_exceptions=True)
-    assert all(isinstance(outcome, psycopg.OperationalError) for outcome in outcomes)
+    assert outcomes == [fault] * 5
     assert store.kept == []
     assert await store.flush.store(update(1)) is True
 
