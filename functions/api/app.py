@@ -21,6 +21,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 import evpower
+from functions.api import openapi
 from functions.api.deps import Deps
 from functions.api.envelope import JsonResponse
 from functions.api.middleware import errors
@@ -56,6 +57,7 @@ def create_api(deps: Deps) -> FastAPI:
     app = FastAPI(
         title="EvPower API",
         version=evpower.__version__,
+        description=openapi.DESCRIPTION,
         docs_url="/docs" if swagger else None,
         openapi_url="/openapi.json" if swagger else None,
         redoc_url=None,
@@ -69,6 +71,7 @@ def create_api(deps: Deps) -> FastAPI:
     errors.install(app)
     for routes in ROUTERS:
         app.include_router(routes)
+    app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]
     return app
 
 

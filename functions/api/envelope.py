@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import orjson
-from starlette.responses import Response
+from starlette.responses import JSONResponse
 
 from evpower.clock import iso_z
 from evpower.errors import EvPowerError
@@ -14,10 +14,8 @@ from evpower.money import number
 from functions.api.context import RequestContext
 
 
-class JsonResponse(Response):
+class JsonResponse(JSONResponse):
     """JSON by orjson; a Decimal or naive date-time that slipped through fails loudly instead of changing its form."""
-
-    media_type = "application/json"
 
     def render(self, content: Any) -> bytes:
         return orjson.dumps(content, default=_encode, option=orjson.OPT_PASSTHROUGH_DATETIME)

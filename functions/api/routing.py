@@ -142,7 +142,7 @@ class ContractRoute(APIRoute):
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
-        is_protected = _uses(self.dependant, require_client)
+        is_protected = depends_on(self.dependant, require_client)
         takes_body = self.body_field is not None
 
         async def checked(request: Request) -> Response:
@@ -158,8 +158,9 @@ class ContractRoute(APIRoute):
         return checked
 
 
-def _uses(dependant: Dependant, call: Callable[..., Any]) -> bool:
-    return any(sub.call is call or _uses(sub, call) for sub in dependant.dependencies)
+def depends_on(dependant: Dependant, call: Callable[..., Any]) -> bool:
+    """Whether a route asks for ``call``, itself or through what it asks for."""
+    return any(sub.call is call or depends_on(sub, call) for sub in dependant.dependencies)
 
 
 def router(prefix: str, tag: str) -> APIRouter:

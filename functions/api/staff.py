@@ -95,7 +95,7 @@ class StaffCaller:
             _log.error("audit row not written: %s", error, extra={"operation": entry.operation})
 
 
-async def _member(request: Request) -> StaffCaller:
+async def require_staff(request: Request) -> StaffCaller:
     """Any member of staff.
 
     A signed request is nobody's: the shared secret is held by other systems, and names whom it likes.
@@ -114,19 +114,19 @@ async def _member(request: Request) -> StaffCaller:
     return StaffCaller(member, deps, context)
 
 
-def _manager(caller: Annotated[StaffCaller, Depends(_member)]) -> StaffCaller:
+def _manager(caller: Annotated[StaffCaller, Depends(require_staff)]) -> StaffCaller:
     """Admins and superadmins."""
     if caller.member.role is Role.OPERATOR:
         raise Forbidden
     return caller
 
 
-def _superadmin(caller: Annotated[StaffCaller, Depends(_member)]) -> StaffCaller:
+def _superadmin(caller: Annotated[StaffCaller, Depends(require_staff)]) -> StaffCaller:
     if not caller.member.is_superadmin:
         raise Forbidden
     return caller
 
 
-StaffParam = Annotated[StaffCaller, Depends(_member)]
+StaffParam = Annotated[StaffCaller, Depends(require_staff)]
 ManagerParam = Annotated[StaffCaller, Depends(_manager)]
 SuperadminParam = Annotated[StaffCaller, Depends(_superadmin)]

@@ -49,6 +49,7 @@ class Recorder:
 
     api: Api
     answers: dict[str, list[httpx.Response]] = field(default_factory=lambda: defaultdict(list))
+    bodies: dict[str, Any] = field(default_factory=dict)
 
     async def call(
         self,
@@ -67,6 +68,8 @@ class Recorder:
         answer = await self.api.call(method, url, body, client=None if bearer else client, headers=headers)
         assert answer.status_code == 200, f"{label} {url}: {answer.status_code} {answer.text}"
         self.answers[label].append(answer)
+        if body is not None:
+            self.bodies[label] = body
         found: dict[str, Any] = answer.json()
         return found
 

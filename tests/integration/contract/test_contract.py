@@ -1,5 +1,7 @@
 """Every route of the contract answers in the shape that its clients read (mobile-api.md §3-7)."""
 
+import json
+import os
 from typing import Any
 
 import httpx
@@ -9,6 +11,7 @@ from fastapi.routing import APIRoute
 from functions.api.routes import ROUTERS
 from infra.local.services import Valkey
 from tests.integration.api_network import in_own_loop, network
+from tests.integration.contract import examples
 from tests.integration.contract.expected import NEVER_FILLED, ROUTES, VARIANTS
 from tests.integration.contract.recorder import record, record_cards
 from tests.integration.contract.shapes import members, problems, seen, spoiled
@@ -18,21 +21,27 @@ SHAPES: dict[str, Any] = {row: shape for row, _, _, shape in ROUTES} | VARIANTS
 SPOILABLE = sorted(label for label, shape in SHAPES.items() if isinstance(shape, dict))
 
 
-@pytest.fixture(scope="module")
-def answers(
-    postgres: str, _template: str, valkey: Valkey, tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, list[httpx.Response]]:
-    """All answers of one story, by label."""
+Recorded = tuple[dict[str, list[httpx.Response]], dict[str, Any]]
 
-    async def story() -> dict[str, list[httpx.Response]]:
+
+@pytest.fixture(scope="module")
+def recorded(postgres: str, _template: str, valkey: Valkey, tmp_path_factory: pytest.TempPathFactory) -> Recorded:
+    """All answers of one story, by label, and the last body that was sent."""
+
+    async def story() -> Recorded:
         async with network(postgres, _template, valkey.url, git_commit="abc1234", build_time="2026-01-15") as api:
             plain = await record(api)
         async with network(postgres, _template, valkey.url, tmp_path_factory.mktemp("bank")) as api:
             cards = await record_cards(api)
             await api.deps.payments.provider.close()  # type: ignore[attr-defined]
-        return {**plain.answers, **cards.answers}
+        return {**plain.answers, **cards.answers}, {**plain.bodies, **cards.bodies}
 
     return in_own_loop(story)
+
+
+@pytest.fixture(scope="module")
+def answers(recorded: Recorded) -> dict[str, list[httpx.Response]]:
+    return recorded[0]
 
 
 def test_the_index_is_what_is_served() -> None:
@@ -72,6 +81,17 @@ def test_a_renamed_or_null_member_would_fail(answers: dict[str, list[httpx.Respo
 
 def test_refusals_use_the_envelope_of_their_route_and_no_null(answers: dict[str, list[httpx.Response]]) -> None:
     """Shapes above are of successes: no recorded answer may be a failure in disguise."""
-    for label, recorded in answers.items():
-        for answer in recorded:
+    for label, found in answers.items():
+        for answer in found:
             assert answer.json().get("success", True) is True, label
+
+
+def test_examples_of_the_openapi_document_are_real(recorded: Recorded) -> None:
+    """The document's examples have the members that the routes really answer with."""
+    made = examples.made(*recorded)
+    if os.environ.get("EVPOWER_WRITE_EXAMPLES"):
+        examples.FILE.write_text(json.dumps(made, ensure_ascii=False, indent=1, sort_keys=True) + "\n")
+    kept = json.loads(examples.FILE.read_text())
+    assert kept.keys() == made.keys()
+    for route in made:
+        assert examples.members(kept[route]) == examples.members(made[route]), route

@@ -4,94 +4,14 @@ from typing import Any
 
 import httpx
 import pytest
+from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
 from evpower.config import Settings
 from functions.api.app import create_api, create_app
 from functions.api.deps import build_deps
+from tests.integration.contract.expected import ROUTES
 from tests.unit.functions.api.conftest import DatabaseAway
-
-ROUTES = {
-    ("get", "/health"),
-    ("get", "/readyz"),
-    ("get", "/version"),
-    ("get", "/"),
-    ("get", "/api/v1/profile"),
-    ("post", "/api/v1/balance/topup-qr"),
-    ("post", "/api/v1/balance/topup-card"),
-    ("get", "/api/v1/balance/current"),
-    ("get", "/api/v1/balance/history"),
-    ("get", "/api/v1/balance/{client_id}"),
-    ("post", "/api/v1/charging/start"),
-    ("post", "/api/v1/charging/stop"),
-    ("get", "/api/v1/charging/history"),
-    ("get", "/api/v1/charging/status/{session_id}"),
-    ("get", "/api/v1/charging/{session_id}"),
-    ("get", "/api/v1/payment/status"),
-    ("get", "/api/v1/payment/status/{invoice_id}"),
-    ("post", "/api/v1/payment/check-status"),
-    ("post", "/api/v1/payment/status-check/{invoice_id}"),
-    ("post", "/api/v1/payment/cancel/{invoice_id}"),
-    ("get", "/api/v1/station/status/{station_id}"),
-    ("get", "/api/v1/station/{station_id}/status"),
-    ("get", "/api/v1/stations"),
-    ("get", "/api/v1/locations"),
-    ("get", "/api/v1/locations/{location_id}"),
-    ("post", "/api/v1/locations/{location_id}/refresh-status"),
-    ("get", "/api/v1/favorites"),
-    ("post", "/api/v1/favorites"),
-    ("delete", "/api/v1/favorites/{location_id}"),
-    ("get", "/api/v1/favorites/{location_id}/check"),
-    ("post", "/api/v1/favorites/{location_id}/toggle"),
-    ("get", "/api/v1/history/charging"),
-    ("get", "/api/v1/history/transactions"),
-    ("get", "/api/v1/history/stats"),
-    ("get", "/api/v1/admin/stats"),
-    ("get", "/api/v1/admin/stations"),
-    ("get", "/api/v1/admin/stations/{station_id}"),
-    ("put", "/api/v1/admin/stations/{station_id}"),
-    ("get", "/api/v1/admin/sessions"),
-    ("get", "/api/v1/admin/sessions/history"),
-    ("get", "/api/v1/admin/sessions/{session_id}"),
-    ("get", "/api/v1/admin/clients"),
-    ("get", "/api/v1/admin/clients/{client_id}"),
-    ("put", "/api/v1/admin/clients/{client_id}/balance"),
-    ("put", "/api/v1/admin/clients/{client_id}/status"),
-    ("get", "/api/v1/admin/operators"),
-    ("post", "/api/v1/admin/operators"),
-    ("delete", "/api/v1/admin/operators/{operator_id}"),
-    ("post", "/api/v1/admin/operators/{operator_id}/activate"),
-    ("get", "/api/v1/admin/users"),
-    ("post", "/api/v1/admin/users"),
-    ("get", "/api/v1/admin/users/{user_id}"),
-    ("put", "/api/v1/admin/users/{user_id}"),
-    ("delete", "/api/v1/admin/users/{user_id}"),
-    ("post", "/api/v1/admin/users/{user_id}/activate"),
-    ("post", "/api/v1/balance/h2h-payment"),
-    ("post", "/api/v1/balance/token-payment"),
-    ("post", "/api/v1/payment/h2h-create"),
-    ("post", "/api/v1/payment/h2h-payment"),
-    ("get", "/api/v1/payment/h2h-status/{transaction_id}"),
-    ("post", "/api/v1/payment/token"),
-    ("post", "/api/v1/payment/token-payment"),
-    ("post", "/api/v1/payment/create-token"),
-    ("post", "/api/charging/start"),
-    ("post", "/api/charging/stop"),
-    ("get", "/api/charging/status/{session_id}"),
-    ("get", "/api/station/status/{station_id}"),
-    ("get", "/api/payment/status/{invoice_id}"),
-    ("post", "/api/payment/status-check/{invoice_id}"),
-    ("get", "/api/balance/{client_id}"),
-    ("post", "/api/balance/topup-qr"),
-    ("post", "/api/balance/topup-card"),
-    ("post", "/api/balance/h2h-payment"),
-    ("post", "/api/balance/token-payment"),
-    ("post", "/api/payment/create-token"),
-    ("post", "/api/payment/h2h-payment"),
-    ("post", "/api/payment/token-payment"),
-    ("get", "/api/payment/h2h-status/{transaction_id}"),
-    ("post", "/api/payment/cancel/{invoice_id}"),
-}
 
 
 @pytest.fixture
@@ -99,10 +19,53 @@ def document(settings: Settings) -> dict[str, Any]:
     return create_api(build_deps(settings, database=DatabaseAway())).openapi()
 
 
+def operations(document: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
+    return [(method, path, found) for path, item in document["paths"].items() for method, found in item.items()]
+
+
 def test_it_is_valid_and_lists_every_route(document: dict[str, Any]) -> None:
     validate(document)
-    served = {(method, path) for path, item in document["paths"].items() for method in item}
-    assert served >= ROUTES
+    served = {(method, path) for method, path, _ in operations(document)}
+    assert served == {(method.lower(), path) for _, method, path, _ in ROUTES}
+
+
+def test_every_operation_says_what_it_answers(document: dict[str, Any]) -> None:
+    names = [found["operationId"] for _, _, found in operations(document)]
+    assert len(names) == len(set(names))
+    for method, path, found in operations(document):
+        success = found["responses"]["200"]["content"]["application/json"]
+        assert success["schema"].keys() & {"$ref", "anyOf"}, (method, path)
+        assert "example" in success, (method, path)
+        assert {"429", "500"} <= found["responses"].keys()
+        if found["security"]:
+            assert {"401", "403"} <= found["responses"].keys(), (method, path)
+        body = found.get("requestBody")
+        assert body is None or "example" in body["content"]["application/json"], (method, path)
+
+
+def test_examples_are_what_the_schemas_describe(document: dict[str, Any]) -> None:
+    registry = {"$schema": "https://json-schema.org/draft/2020-12/schema", "components": document["components"]}
+    checked = 0
+    for method, path, found in operations(document):
+        contents = [found["responses"]["200"]["content"]["application/json"]]
+        contents += [found["requestBody"]["content"]["application/json"]] if "requestBody" in found else []
+        for content in contents:
+            validator = Draft202012Validator({**registry, **content["schema"]})
+            problems = [error.message for error in validator.iter_errors(content["example"])]
+            assert problems == [], (method, path)
+            checked += 1
+    for name, answer in document["components"]["responses"].items():
+        content = answer["content"]["application/json"]
+        Draft202012Validator({**registry, **content["schema"]}).validate(content["example"])
+        assert name.removeprefix("Error").isdecimal()
+    assert checked > len(ROUTES)
+
+
+def test_public_routes_ask_for_nothing(document: dict[str, Any]) -> None:
+    public = {path for _, path, found in operations(document) if not found["security"]}
+    assert "/api/v1/locations" in public
+    assert "/api/v1/auth/send-otp" in public
+    assert not {path for path in public if "/admin" in path or "/balance" in path or "/charging" in path}
 
 
 def test_members_that_are_left_out_are_not_described_as_null(document: dict[str, Any]) -> None:

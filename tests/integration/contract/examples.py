@@ -1,0 +1,58 @@
+"""Examples for the OpenAPI document: a recorded answer and body of each route, with what is secret or random put aside.
+
+``EVPOWER_WRITE_EXAMPLES=1 ./dev test integration tests/integration/contract`` writes functions/api/examples.json anew.
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tests.integration.contract.expected import ROUTES
+
+FILE = Path("functions/api/examples.json")
+_FIXED = {
+    "access_token": "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJjbGllbnQtMSJ9.c2lnbmF0dXJl",
+    "refresh_token": "example-refresh-token",
+    "p256dh": "BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcxaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4",
+    "public_key": "BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcxaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4",
+    "code": "123456",
+    "phone": "+996700000001",
+}
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z")
+_RANDOM = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9A-Z]{26}")
+
+
+def _plain(value: Any, name: str = "") -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item, key) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item, name) for item in value[:2]]
+    if not isinstance(value, str):
+        return value
+    if name in _FIXED:
+        return _FIXED[name]
+    value = _MOMENT.sub("2026-01-15T06:00:00.000Z", value)
+    value = re.sub(r"127\.0\.0\.1:\d+", "pay.example", value)
+    return _RANDOM.sub("0f8fad5bd9cb469fa16570867728950e", value)
+
+
+def made(answers: dict[str, list[httpx.Response]], bodies: dict[str, Any]) -> dict[str, Any]:
+    """By ``METHOD /path``: the fullest answer of the route, and the body that was sent to it."""
+    found: dict[str, Any] = {}
+    for row, method, path, _ in ROUTES:
+        fullest = max(answers[row], key=lambda answer: len(answer.content))
+        found[f"{method} {path}"] = {"answer": _plain(fullest.json())}
+        if row in bodies:
+            found[f"{method} {path}"]["body"] = _plain(bodies[row])
+    return found
+
+
+def members(value: Any) -> Any:
+    """The form of an example, without its values."""
+    if isinstance(value, dict):
+        return {name: members(item) for name, item in sorted(value.items())}
+    if isinstance(value, list):
+        return [members(value[0])] if value else []
+    return type(value).__name__.replace("int", "float")
