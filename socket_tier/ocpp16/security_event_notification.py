@@ -1,0 +1,38 @@
+"""SecurityEventNotification: something of the charger's security log (security whitepaper, list of security events)."""
+
+from socket_tier.charger import Charger
+from socket_tier.dialect import Payload
+from socket_tier.ocpp16 import events
+from socket_tier.timestamps import parse_time
+
+# What happens in a healthy network. Everything else, words of vendors included, asks for an operator's look.
+_ORDINARY = frozenset(
+    {
+        "FirmwareUpdated", "ReconfigurationOfSecurityParameters", "ResetOrReboot", "SettingSystemTime",
+        "StartupOfTheDevice",
+    }
+)  # fmt: skip
+# Somebody has opened the charger, wiped its traces or offered it a foreign firmware.
+_ALARMING = frozenset(
+    {
+        "InvalidFirmwareSignature", "InvalidFirmwareSigningCertificate", "SecurityLogWasCleared",
+        "TamperDetectionActivated",
+    }
+)  # fmt: skip
+
+
+async def handle(charger: Charger, payload: Payload) -> Payload:
+    return await events.store(
+        charger,
+        "security",
+        payload,
+        severity=_severity(payload["type"]),
+        # Use case: a charger whose clock names no moment that exists. The event is kept with the time of receipt.
+        charger_at=parse_time(payload["timestamp"]),
+    )
+
+
+def _severity(word: str) -> str:
+    if word in _ALARMING:
+        return "error"
+    return "info" if word in _ORDINARY else "warning"
