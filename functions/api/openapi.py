@@ -123,7 +123,7 @@ def _describe(operation: dict[str, Any], route: APIRoute, method: str) -> None:
     parameters = operation.setdefault("parameters", [])
     parameters[:] = [item for item in parameters if item.get("name") != "Idempotency-Key"]
     names = ["CorrelationId", "AcceptLanguage"]
-    if method in ("POST", "PUT") and "/auth/" not in route.path:
+    if method in ("POST", "PUT", "DELETE") and "/auth/" not in route.path:
         names.append("IdempotencyKey")
     parameters += [{"$ref": f"#/components/parameters/{name}"} for name in names]
 

@@ -1,4 +1,4 @@
-"""Idempotency-Key (mobile-api.md §1.8): a repeated POST or PUT gets the first one's answer.
+"""Idempotency-Key (mobile-api.md §1.8): a repeated POST, PUT or DELETE gets the first one's answer.
 
 This saves the work and the surprise; money is protected in the database as well, by unique source keys and by one
 live session per client. So, while Redis is away, requests go through unprotected by this layer.
@@ -24,7 +24,7 @@ KEPT_S = 24 * 3600
 IN_FLIGHT_S = 30
 """As long as the function may run: a request that crashed must not block its repetition for longer."""
 MAX_KEPT_BYTES = 256 * 1024
-_METHODS = frozenset({"POST", "PUT"})
+_METHODS = frozenset({"POST", "PUT", "DELETE"})
 # Answers of these carry tokens, which must not be kept.
 _EXEMPT = re.compile(r"/api/v1/auth/.*")
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")

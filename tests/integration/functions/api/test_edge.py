@@ -168,6 +168,17 @@ async def test_a_repeated_key_gets_the_first_answer(api: Api) -> None:
     await api.fails("POST", TOPUP, body, headers=key("k-1"), status=409, code="invalid_request")
 
 
+async def test_the_key_of_a_delete_counts_too(api: Api) -> None:
+    """The app sends one with every DELETE (mobile-api.md §1.8)."""
+    path = "/api/v1/favorites/loc-1"
+    await api.ok("POST", "/api/v1/favorites", {"location_id": "loc-1"})
+    first = await api.call("DELETE", path, headers=key("k"))
+    again = await api.call("DELETE", path, headers=key("k"))
+    assert (first.status_code, first.headers["idempotency-key"]) == (200, "k")
+    assert (again.json(), again.headers["idempotency-replayed"]) == (first.json(), "true")
+    await api.fails("DELETE", "/api/v1/favorites/loc-2", headers=key("k"), status=409, code="invalid_request")
+
+
 async def test_keys_are_scoped_by_client(api: Api) -> None:
     first = await api.call("POST", TOPUP, {"amount": 100}, headers=key("same"))
     second = await api.call("POST", TOPUP, {"amount": 100}, client=OTHER, headers=key("same"))
