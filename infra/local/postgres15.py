@@ -54,9 +54,11 @@ def _download() -> None:
         )
     _UNPACKED.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="evpower-apt-") as folder:
-        done = subprocess.run(
-            ["apt-get", "download", "-q", *_PACKAGES], cwd=folder, capture_output=True, text=True, check=False
-        )
+        done = _apt("download", *_PACKAGES, folder=folder)
+        if done.returncode != 0 and os.geteuid() == 0:
+            # A new machine has no package lists yet; only root may fetch them.
+            _apt("update", folder=folder)
+            done = _apt("download", *_PACKAGES, folder=folder)
         archives = sorted(Path(folder).glob("*.deb"))
         if done.returncode != 0 or len(archives) != len(_PACKAGES):
             raise LocalSystemError(
@@ -65,3 +67,7 @@ def _download() -> None:
             )
         for archive in archives:
             subprocess.run(["dpkg-deb", "-x", str(archive), str(_UNPACKED)], check=True)
+
+
+def _apt(*words: str, folder: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["apt-get", "-q", *words], cwd=folder, capture_output=True, text=True, check=False)
