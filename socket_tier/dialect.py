@@ -75,10 +75,13 @@ class CommandSpec:
 
     Attributes:
         accepted: values of the answer's ``status`` that mean success; empty when any answer is one.
+        patience: how many times ``OCPP_CALL_TIMEOUT_S`` the answer may take. More than once only for work that
+            chargers do before they answer; other commands of the station, a stop among them, wait for it.
         on_answer: stores what the answer tells (configuration), after the answer arrived.
     """
 
     accepted: frozenset[str] = frozenset({"Accepted"})
+    patience: float = 1.0
     on_answer: "Callable[[Charger, Payload, Payload], Awaitable[None]] | None" = None
 
     def outcome(self, answer: Mapping[str, Any]) -> Outcome:
@@ -96,3 +99,9 @@ class Dialect:
     schemas: SchemaSet
     routes: Mapping[str, Route]
     commands: Mapping[str, CommandSpec]
+
+    def patience(self, action: str | None = None) -> float:
+        """Patience for ``action``, 1 when there is no such command; without an action the longest of all."""
+        if action is None:
+            return max((spec.patience for spec in self.commands.values()), default=1.0)
+        return self.commands[action].patience if action in self.commands else 1.0

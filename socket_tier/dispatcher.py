@@ -158,7 +158,7 @@ class Dispatcher:
         if connection is None or not connection.accepts_commands:
             return False
         epoch, now = connection.epoch, self._clock.now()
-        lease = timedelta(seconds=self._call_timeout_s) + _LEASE_MARGIN
+        lease = timedelta(seconds=self._call_timeout_s * connection.dialect.patience()) + _LEASE_MARGIN
         instance = self._registry.instance_id
         command = await self._database.run(
             lambda conn: service.claim(conn, command_id, epoch, instance, now, lease=lease)
@@ -190,7 +190,8 @@ class Dispatcher:
     async def _call(self, connection: StationConnection, command: Command) -> CommandStatus:
         """Write the frame, wait for the answer, record it; the status that the command has now."""
         try:
-            answer = await connection.call(command.action, command.payload, self._call_timeout_s)
+            timeout = self._call_timeout_s * connection.dialect.patience(command.action)
+            answer = await connection.call(command.action, command.payload, timeout)
         except CallTimedOut as error:
             if command.repeatable or not error.written:
                 # Use case: a busy charger misses a RemoteStop. It is written again until it expires.

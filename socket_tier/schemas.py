@@ -24,6 +24,7 @@ _FREE_TEXT = frozenset(
         "chargePointVendor", "chargePointModel", "chargePointSerialNumber", "chargeBoxSerialNumber",
         "firmwareVersion", "iccid", "imsi", "meterType", "meterSerialNumber",
         "info", "vendorId", "vendorErrorCode", "messageId", "data", "type", "techInfo",
+        "fileName", "filename",
     }
 )  # fmt: skip
 # Enumerations that vendors extend. An unknown word is kept as sent; whoever reads it decides what it means.
@@ -203,6 +204,11 @@ def _repair_enum(document: dict[str, Any], path: list[Any], name: str, value: An
     return None
 
 
+def _repair_count(document: dict[str, Any], path: list[Any], name: str, value: Any) -> str | None:
+    """Use case: GetInstalledCertificateIds answered ``NotFound`` with an empty list instead of none."""
+    return _drop_empty(document, path) if name == "certificateHashData" and value == [] else None
+
+
 def _repair_format(document: dict[str, Any], path: list[Any], name: str, value: Any) -> str | None:
     if isinstance(value, str) and parse_time(value) is not None:
         return f"date-time form of {_field(path)}"
@@ -219,6 +225,7 @@ _REPAIRS: dict[str, _Repair] = {
     "type": _repair_type,
     "maxLength": _repair_length,
     "enum": _repair_enum,
+    "minItems": _repair_count,
     "format": _repair_format,
     "multipleOf": _repair_multiple,
 }

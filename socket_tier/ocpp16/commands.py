@@ -1,6 +1,9 @@
-"""Outbound commands of OCPP 1.6 as one table (section 5). A command with rules of its own gets a file beside this one.
+"""Outbound commands of OCPP 1.6 as one table (section 5, security whitepaper). A command with rules of its own gets a
+file beside this one.
 
-Request and answer are checked against the schemas of the same names; deadlines come from the dispatcher.
+Request and answer are checked against the schemas of the same names; the time for an answer is a multiple of
+``OCPP_CALL_TIMEOUT_S``. Which commands may be written a second time is a rule of the outbox
+(``evpower.commands.models.REPEATABLE_ACTIONS``), because its sweep needs it without a connection.
 """
 
 from collections.abc import Mapping
@@ -9,12 +12,46 @@ from socket_tier.dialect import CommandSpec
 from socket_tier.ocpp16 import configuration
 
 _ACCEPTED = CommandSpec()
+# No status word, or one that is itself what was asked for: any answer is a success.
+_ANY = CommandSpec(accepted=frozenset())
+# A job that takes the place of one that runs: the charger has stopped that one and begins this.
+_JOB = CommandSpec(accepted=frozenset({"Accepted", "AcceptedCanceled"}))
+# Checked and written to slow flash before the answer.
+_SLOW = CommandSpec(patience=2.0)
+
 COMMANDS: Mapping[str, CommandSpec] = {
+    # Core
     "RemoteStartTransaction": _ACCEPTED,
     "RemoteStopTransaction": _ACCEPTED,
     "Reset": _ACCEPTED,
-    "TriggerMessage": _ACCEPTED,
     "UnlockConnector": CommandSpec(accepted=frozenset({"Unlocked"})),
+    # Scheduled: a transaction runs, the change follows its end.
+    "ChangeAvailability": CommandSpec(accepted=frozenset({"Accepted", "Scheduled"})),
     "ChangeConfiguration": CommandSpec(accepted=frozenset({"Accepted", "RebootRequired"})),
     "GetConfiguration": CommandSpec(accepted=frozenset(), on_answer=configuration.store),
+    "ClearCache": _ACCEPTED,
+    "DataTransfer": _ACCEPTED,
+    # Remote trigger
+    "TriggerMessage": _ACCEPTED,
+    "ExtendedTriggerMessage": _ACCEPTED,
+    # Reservation
+    "ReserveNow": _ACCEPTED,
+    "CancelReservation": _ACCEPTED,
+    # Local authorization list
+    "SendLocalList": _SLOW,
+    "GetLocalListVersion": _ANY,
+    # Firmware and logs
+    "UpdateFirmware": _ANY,
+    "SignedUpdateFirmware": _JOB,
+    "GetDiagnostics": _ANY,
+    "GetLog": _JOB,
+    # Smart charging
+    "SetChargingProfile": _ACCEPTED,
+    "ClearChargingProfile": _ACCEPTED,
+    "GetCompositeSchedule": _ACCEPTED,
+    # Certificates
+    "CertificateSigned": _SLOW,
+    "InstallCertificate": _SLOW,
+    "DeleteCertificate": _ACCEPTED,
+    "GetInstalledCertificateIds": _ANY,  # NotFound: there are none, which is what was asked
 }
