@@ -78,7 +78,7 @@ def create_api(deps: Deps) -> FastAPI:
 def create_app(deps: Deps) -> ASGIApp:
     """The whole application, ready for Mangum or any ASGI server."""
     app: ASGIApp = create_api(deps)
-    app = IdempotencyMiddleware(app, redis=deps.redis)
+    app = IdempotencyMiddleware(app, redis=deps.redis, secret=deps.settings.auth_token_secret.get_secret_value())
     app = RateLimitMiddleware(app, limiter=deps.rate_limiter, settings=deps.settings)
     app = AuthenticationMiddleware(app, authenticator=deps.authenticator)
     app = BodyLimitMiddleware(app)

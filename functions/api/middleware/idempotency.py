@@ -5,6 +5,7 @@ live session per client. So, while Redis is away, requests go through unprotecte
 """
 
 import hashlib
+import hmac
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -52,9 +53,10 @@ class Place:
 class IdempotencyMiddleware:
     """Keeps answers 24 h, scoped by client; one request of a key at a time; 401, 429 and 5xx are not kept."""
 
-    def __init__(self, app: ASGIApp, *, redis: RedisAccess) -> None:
+    def __init__(self, app: ASGIApp, *, redis: RedisAccess, secret: str) -> None:
         self._app = app
         self._redis = redis
+        self._secret = secret.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] not in _METHODS or _EXEMPT.fullmatch(scope["path"]):
@@ -69,7 +71,7 @@ class IdempotencyMiddleware:
         if given is None or context.principal is None:
             await self._app(scope, receive, send)
             return
-        fingerprint = _fingerprint(scope, context)
+        fingerprint = _fingerprint(scope, context, self._secret)
         name = _name(context.principal.subject, key)
         try:
             found = await self._take(name, fingerprint)
@@ -135,9 +137,10 @@ def _name(subject: str, key: str) -> str:
     return f"evpower:idempotency:{hashlib.sha256(f'{subject}:{key}'.encode()).hexdigest()}"
 
 
-def _fingerprint(scope: Scope, context: RequestContext) -> str:
+def _fingerprint(scope: Scope, context: RequestContext, secret: bytes) -> str:
+    """Which request this is. Keyed: a body may hold a card number, which must not be guessable from Redis."""
     parts = (scope["method"].encode(), scope["path"].encode(), scope["query_string"], context.body)
-    return hashlib.sha256(b"\n".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
+    return hmac.new(secret, b"\n".join(hashlib.sha256(part).digest() for part in parts), "sha256").hexdigest()
 
 
 def _echo(send: Send, key: str) -> Send:
