@@ -70,11 +70,14 @@ class Driver:
         )
         return await self.run(lambda conn: service.start_transaction(conn, message))
 
-    async def read(self, transaction: int, register: int, *, power_w: int | None = None) -> None:
+    async def read(
+        self, transaction: int, register: int, *, power_w: int | None = None, charger_time: datetime | None = None
+    ) -> None:
         """One MeterValues, judged and flushed as the socket tier does."""
         context = await self.run(lambda conn: service.meter_context(conn, self.network.station_id, transaction))
         assert context is not None
-        reading = Reading(self.now, energy_wh=Decimal(register), power_w=None if power_w is None else Decimal(power_w))
+        power = None if power_w is None else Decimal(power_w)
+        reading = Reading(charger_time or self.now, energy_wh=Decimal(register), power_w=power)
         state, flags = meter.apply(context.meter, reading, self.now, context.max_power_w, context.started_at)
         update = MeterUpdate(
             self.network.station_id,

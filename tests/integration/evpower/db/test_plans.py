@@ -165,7 +165,7 @@ SWEEPS: dict[str, tuple[Work, str]] = {
     "too_long": (lambda c: sweeps.too_long(c, AGO, 100), "charging_sessions_live_idx"),
     "on_silent_stations": (lambda c: sweeps.on_silent_stations(c, AGO, 100), ""),
     "readings_overdue": (lambda c: sweeps.readings_overdue(c, NOW, 100), "charging_sessions_auto_stop_idx"),
-    "stop_unanswered": (lambda c: sweeps.stop_unanswered(c, NOW, 100), "station_commands_session_idx"),
+    "stop_unanswered": (lambda c: sweeps.stop_unanswered(c, NOW, NOW, 100), "station_commands_session_idx"),
     "late_readings": (lambda c: sweeps.late_readings(c, NOW, 100), ""),
     "open_command": (lambda c: sweeps.open_command(c, "x7", "RemoteStopTransaction"), "station_commands_session_idx"),
     "due_topups": (lambda c: payments.claim_due_topups(c, NOW, NOW, 40), "balance_topups_due_idx"),

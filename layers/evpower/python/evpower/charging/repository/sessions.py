@@ -132,6 +132,7 @@ async def begin_transaction(
                   auto_stop_at = %(auto_stop)s, state = coalesce(%(state)s, state),
                   stop_time = CASE WHEN %(state)s::text IS NULL THEN stop_time END,
                   stop_reason = CASE WHEN %(state)s::text IS NULL THEN stop_reason END,
+                  stop_initiator = CASE WHEN %(state)s::text IS NULL THEN stop_initiator END,
                   error_code = CASE WHEN %(state)s::text IS NULL THEN error_code END,
                   -- a refunded session that goes on after all has no final figures any more
                   final_amount = CASE WHEN %(state)s::text IS NULL THEN final_amount END,
@@ -213,17 +214,21 @@ async def close(
     reason: str,
     initiator: str,
     stopped_at: datetime,
+    by_transaction: bool,
     now: datetime,
 ) -> None:
-    """Write the bill of one settlement. The first reason of the end stays; figures follow the newest revision."""
+    """Write the bill of one settlement. The first reason of the end stays; figures follow the newest revision.
+
+    The first time of the end stays as well, until the StopTransaction itself (``by_transaction``) tells it.
+    """
     await conn.execute(
         """UPDATE charging_sessions
               SET state = %(state)s, taken_amount = %(taken)s, final_amount = %(taken)s, amount = %(taken)s,
                   base_amount = %(base)s, discount_amount = %(base)s - %(due)s,
                   refund_amount = greatest(reserved_amount - %(taken)s, 0), written_off_amount = %(written_off)s,
                   settlement_revision = %(revision)s, settled_energy_wh = energy_wh,
-                  stop_time = CASE WHEN settlement_revision = 0 OR stop_time IS NULL THEN %(stopped)s
-                                   ELSE stop_time END,
+                  stop_time = CASE WHEN settlement_revision = 0 OR stop_time IS NULL OR %(by_transaction)s
+                                   THEN %(stopped)s ELSE stop_time END,
                   stop_reason = coalesce(stop_reason, %(reason)s),
                   stop_initiator = coalesce(stop_initiator, %(initiator)s),
                   error_code = CASE WHEN %(state)s = 'error' THEN coalesce(stop_reason, %(reason)s) END,
@@ -238,6 +243,7 @@ async def close(
             "written_off": outcome.written_off,
             "revision": revision,
             "stopped": stopped_at,
+            "by_transaction": by_transaction,
             "reason": reason,
             "initiator": initiator,
             "now": now,

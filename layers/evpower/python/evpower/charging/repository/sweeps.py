@@ -47,17 +47,21 @@ async def readings_overdue(conn: Conn, now: datetime, limit: int) -> list[str]:
     )
 
 
-async def stop_unanswered(conn: Conn, requested_before: datetime, limit: int) -> list[str]:
-    """Stopping sessions without an open RemoteStop: the command ended, the transaction did not."""
+async def stop_unanswered(conn: Conn, requested_before: datetime, given_up_before: datetime, limit: int) -> list[str]:
+    """Stopping sessions without an open RemoteStop (the command ended, the transaction did not), and all old ones.
+
+    Use case: a charger is heard but answers no call. Its RemoteStop is queued again until it expires, hours later.
+    """
     return await _ids(
         conn,
         """SELECT c.id FROM charging_sessions c
             WHERE c.state = 'stopping' AND c.stop_requested_at < %s
-              AND NOT EXISTS (SELECT FROM station_commands k
-                               WHERE k.session_id = c.id AND k.action = 'RemoteStopTransaction'
-                                 AND (k.status IN ('queued', 'sent') OR k.created_at >= %s))
+              AND (c.stop_requested_at < %s OR NOT EXISTS (
+                    SELECT FROM station_commands k
+                     WHERE k.session_id = c.id AND k.action = 'RemoteStopTransaction'
+                       AND (k.status IN ('queued', 'sent') OR k.created_at >= %s)))
             ORDER BY c.stop_requested_at LIMIT %s""",
-        (requested_before, requested_before, limit),
+        (requested_before, given_up_before, requested_before, limit),
     )
 
 

@@ -12,7 +12,7 @@ from evpower.db import Conn
 
 _COLUMNS = (
     "id, station_id, connector_id, id_tag, meter_start, started_at, received_at, session_id, id_tag_status, status, "
-    "meter_stop, stopped_at"
+    "meter_stop, stopped_at, stop_received_at"
 )
 
 
@@ -32,6 +32,7 @@ class Transaction:
     status: str
     meter_stop: Decimal | None
     stopped_at: datetime | None
+    stop_received_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,9 @@ from evpower.notifications import service as notifications
 from evpower.pricing import service as pricing
 from evpower.stations import service as stations
 
+BY_TRANSACTION = "stop_transaction"
+"""Source of a settlement that StopTransaction causes: no other knows when the session really ended."""
+
 
 async def settle(
     conn: Conn,
@@ -35,7 +38,8 @@ async def settle(
     outcome = settlement.settle(bill.amount, session.taken_amount, client.balance)
     first = session.settlement_revision == 0 or session.state.live
     written_off_before = session.written_off_amount if not first else Decimal(0)
-    if not first and outcome.movement == 0 and outcome.written_off == written_off_before:
+    state = _final_state(session, reason)
+    if not first and outcome.movement == 0 and outcome.written_off == written_off_before and state is session.state:
         await sessions.mark_energy_settled(conn, session.id)  # e.g. a few Wh more within the same tyiyn
         return session
     revision = session.settlement_revision + 1
@@ -48,7 +52,6 @@ async def settle(
     await sessions.insert_settlement(
         conn, session, outcome, revision=revision, source=source, energy_wh=session.energy_wh, minutes=minutes, now=now
     )
-    state = _final_state(session, reason)
     await sessions.close(
         conn,
         session,
@@ -59,6 +62,7 @@ async def settle(
         reason=reason,
         initiator=initiator,
         stopped_at=stopped_at,
+        by_transaction=source == BY_TRANSACTION,
         now=now,
     )
     await pricing.record_promo_use(

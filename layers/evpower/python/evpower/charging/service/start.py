@@ -101,6 +101,9 @@ def _check_limits(request: StartRequest) -> None:
     ):
         if value is not None and not 0 < value <= most:
             raise ValidationFailed(f"{name} must be above 0 and at most {most}", field=name)
+    if request.energy_kwh is not None and request.energy_kwh < rules.WATT_HOUR:
+        # Use case: 0.0004 kWh would be stored as 0, a paid session with no reserve.
+        raise ValidationFailed("energy_kwh must be at least 0.001", field="energy_kwh")
     if request.amount_som is not None and request.amount_som != som(request.amount_som):
         raise ValidationFailed("amount_som has more than two decimal places", field="amount_som")
 

@@ -116,10 +116,11 @@ async def _take_connector(conn: Conn, session: Session, connector_id: int) -> bo
     """Hold the connector that the charger really uses. False when another session has it."""
     if session.connector_id == connector_id and session.state is SessionState.PENDING:
         return True
+    # Locked before it is looked at: another start on it may be about to commit.
+    await stations.ensure_connector(conn, session.station_id, connector_id)
     other = await sessions.live_on_connector(conn, session.station_id, connector_id)
     if other is not None and other.id != session.id:
         return False
-    await stations.ensure_connector(conn, session.station_id, connector_id)
     await stations.release_connector(conn, session.id)
     await stations.hold_connector(conn, session.station_id, connector_id, session.id)
     return True
@@ -127,10 +128,11 @@ async def _take_connector(conn: Conn, session: Session, connector_id: int) -> bo
 
 async def _reopen(conn: Conn, client: Client, session: Session, message: StartTransaction) -> bool:
     """A new reserve for a session that was refunded because nobody plugged in, and now somebody did."""
-    settings = get_settings()
     now = message.received_at
-    reserve = min(session.reserved_amount or settings.unlimited_reserve_som, client.balance)
-    if client.status is not ClientStatus.ACTIVE or reserve < settings.minimum_reserve_som:
+    reserve = min(session.reserved_amount, client.balance)
+    # Use case: a start for 5 som, or for nothing at a free tariff. What was enough then is enough now.
+    enough = min(session.reserved_amount, get_settings().minimum_reserve_som)
+    if client.status is not ClientStatus.ACTIVE or reserve < enough:
         return False
     if await sessions.live_of_client(conn, client.id) is not None:
         return False
@@ -180,9 +182,9 @@ async def _card_session(conn: Conn, client: Client | None, message: StartTransac
         return _Verdict(verdict.status)
     live = await _is_live(conn, message)
     # Use case: the card was good while the charger was offline and the driver has charged already. Whatever the
-    # balance says now, the session exists and is billed; what cannot be collected is written off.
-    late_debt = not live and verdict.status == "Blocked" and client.status is ClientStatus.ACTIVE
-    if verdict.status != "Accepted" and not late_debt:
+    # balance says now, the session exists and is billed; what cannot be collected is written off. A card that was
+    # blocked, because it was stolen perhaps, is not billed to its owner.
+    if verdict.status != "Accepted" and not (verdict.lacks_money and not live):
         return _Verdict(verdict.status)
     if await sessions.live_on_connector(conn, message.station_id, message.connector_id) is not None:
         return _Verdict("ConcurrentTx")

@@ -6,7 +6,7 @@ from decimal import Decimal
 from evpower.accounts import service as accounts
 from evpower.charging import meter
 from evpower.charging.models import EndReason, Session, SessionState, StopRequested
-from evpower.charging.repository import sessions
+from evpower.charging.repository import sessions, transactions
 from evpower.charging.service.common import ask_to_stop, lock_with_client
 from evpower.charging.service.settle import settle
 from evpower.db import Conn
@@ -101,15 +101,26 @@ async def settle_from_last_reading(
         source=source,
         reason=str(reason),
         initiator=initiator,
-        minutes=reading_minutes(session),
+        minutes=await reading_minutes(conn, session),
         stopped_at=ended,
         now=now,
     )
 
 
-def reading_minutes(session: Session) -> Decimal:
-    """Minutes from the begin of the transaction to its last reading, by the server's clock."""
+async def reading_minutes(conn: Conn, session: Session) -> Decimal:
+    """Minutes from the begin of the transaction to its end, else to its last reading (ocpp.md §3: clocks lie).
+
+    Use case: a station comes back after hours and sends the readings that it had kept. The hours in which it was
+    silent are not billed, so the charger's own difference counts; the server's where its clock stands still.
+    """
     began, last = session.charging_started_at, session.last_meter_at
-    if began is None or last is None:
+    if began is None or last is None or session.ocpp_transaction_id is None:
         return Decimal(0)
+    transaction = await transactions.get(conn, session.station_id, session.ocpp_transaction_id)
+    if transaction is not None:
+        begun, seen = transaction.started_at, session.last_meter_charger_at
+        if transaction.stopped_at is not None and transaction.stop_received_at is not None:
+            return meter.billable_minutes(begun, transaction.stopped_at, began, transaction.stop_received_at)
+        if seen is not None and seen > begun:
+            return meter.billable_minutes(begun, seen, began, last)
     return meter.billable_minutes(began, last, began, last)

@@ -12,7 +12,7 @@ from evpower.charging.models import EndReason, Session, StopTransaction, Transac
 from evpower.charging.repository import meter_values, sessions, transactions
 from evpower.charging.repository.transactions import Transaction
 from evpower.charging.service.common import fence, lock_with_client, max_power_w
-from evpower.charging.service.settle import settle
+from evpower.charging.service.settle import BY_TRANSACTION, settle
 from evpower.db import Conn
 from evpower.stations import service as stations
 
@@ -51,7 +51,7 @@ async def stop_transaction(conn: Conn, message: StopTransaction) -> TransactionS
         conn,
         client,
         session,
-        source="stop_transaction",
+        source=BY_TRANSACTION,
         reason=message.reason or _REASON_BY_STATION,
         initiator=initiator,
         minutes=_minutes(session, transaction, message),

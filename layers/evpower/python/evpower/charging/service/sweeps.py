@@ -102,7 +102,7 @@ async def _stop_overdue(conn: Conn, session_id: str, now: datetime) -> str | Non
 
 
 async def _find_stop_unanswered(conn: Conn, now: datetime, limit: int) -> list[str]:
-    return await queries.stop_unanswered(conn, now - _STOP_RETRY, limit)
+    return await queries.stop_unanswered(conn, now - _STOP_RETRY, now - _STOP_GIVE_UP, limit)
 
 
 async def _stop_again(conn: Conn, session_id: str, now: datetime) -> str | None:
@@ -134,7 +134,7 @@ async def _reconcile_late_readings(conn: Conn, session_id: str, now: datetime) -
             source="late_readings",
             reason=EndReason.STATION,
             initiator="sweep",
-            minutes=reading_minutes(session),
+            minutes=await reading_minutes(conn, session),
             stopped_at=session.last_meter_at or now,
             now=now,
         )

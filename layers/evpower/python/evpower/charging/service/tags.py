@@ -13,12 +13,13 @@ from evpower.errors import ClientNotFound, SessionAlreadyActive
 
 @dataclass(frozen=True, slots=True)
 class TagVerdict:
-    """idTagInfo: ``status`` is an OCPP 1.6 AuthorizationStatus."""
+    """idTagInfo: ``status`` is an OCPP 1.6 AuthorizationStatus. ``lacks_money``: it is Blocked for that alone."""
 
     status: str
     expires_at: datetime | None = None
     parent_id_tag: str | None = None
     client_id: str | None = None
+    lacks_money: bool = False
 
 
 async def authorize(conn: Conn, station_id: str, id_tag: str, now: datetime) -> TagVerdict:
@@ -43,7 +44,8 @@ async def card_verdict(conn: Conn, id_tag: str, now: datetime) -> TagVerdict:
     except ClientNotFound:
         return TagVerdict("Invalid")
     status = await _client_status(conn, client)
-    return TagVerdict(status, card.expires_at, card.parent_id_tag, client.id)
+    lacks_money = client.status is ClientStatus.ACTIVE and status == "Blocked"
+    return TagVerdict(status, card.expires_at, card.parent_id_tag, client.id, lacks_money)
 
 
 async def _client_status(conn: Conn, client: Client) -> str:
