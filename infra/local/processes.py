@@ -30,14 +30,19 @@ def free_port() -> int:
 
 
 def require_port(port: int, purpose: str) -> None:
-    """Raise :class:`LocalSystemError` when ``port`` is taken."""
+    """Raise :class:`LocalSystemError` when ``port`` cannot be listened on: taken, reserved, or no port number."""
+    if not 0 < port < 65536:
+        raise LocalSystemError(f"{port} is no port for the {purpose}: choose one between 1024 and 65535")
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((LOOPBACK, port))
+        except PermissionError as exc:
+            raise LocalSystemError(f"port {port} ({purpose}) is reserved for root: choose one from 1024 up") from exc
         except OSError as exc:
             raise LocalSystemError(
-                f"port {port} ({purpose}) is taken on {LOOPBACK}: stop what listens there, or choose another port"
+                f"port {port} ({purpose}) is taken on {LOOPBACK}: stop what listens there (another ./dev up?), "
+                "or choose another port with --port"
             ) from exc
 
 

@@ -18,6 +18,7 @@ from infra.local.system import LocalSystem
 
 __all__ = ["LocalOptions", "LocalSystem", "main"]
 
+_TIER_OFFSET = DEFAULT_SOCKET_TIER_PORT - DEFAULT_PORT
 STATE_FILE = ROOT / ".evpower" / "running.json"
 
 
@@ -25,7 +26,9 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="./dev up", description=__doc__)
     parser.add_argument("--no-demo", action="store_true", help="no demo data and no simulated chargers")
     parser.add_argument("--data", type=Path, metavar="DIR", help="keep the state there (default: temporary)")
-    parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="port of the gateway (default: %(default)s)")
+    parser.add_argument(
+        "--port", type=int, default=DEFAULT_PORT, help="port of the gateway (default: %(default)s; 0: any)"
+    )
     parser.add_argument(
         "--socket-tier-port",
         type=int,
@@ -42,7 +45,8 @@ def _options(arguments: argparse.Namespace) -> LocalOptions:
     return LocalOptions(
         data=data.resolve() if data is not None else None,
         port=arguments.port,
-        socket_tier_port=arguments.socket_tier_port or arguments.port + DEFAULT_SOCKET_TIER_PORT - DEFAULT_PORT,
+        socket_tier_port=arguments.socket_tier_port
+        or (arguments.port and arguments.port + _TIER_OFFSET),  # 0: any free
         demo_data=not arguments.no_demo,
         chargers=not arguments.no_demo,
     )
@@ -56,8 +60,11 @@ def _lock(data: Path | None) -> object:
     """Hold the data directory for this process; two systems on one database directory would destroy it."""
     if data is None:
         return None
-    data.mkdir(parents=True, exist_ok=True)
-    file = (data / "lock").open("w")
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+        file = (data / "lock").open("w")
+    except OSError as exc:
+        raise LocalSystemError(f"cannot keep data in {data}: {exc.strerror}") from exc
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as exc:

@@ -93,6 +93,9 @@ def test_a_taken_port_is_named_in_a_plain_sentence() -> None:
         with pytest.raises(LocalSystemError, match=rf"port {port} \(gateway\) is taken"):
             require_port(port, "gateway")
     require_port(free_port(), "gateway")
+    for number in (-1, 0, 65_536):
+        with pytest.raises(LocalSystemError, match=f"{number} is no port for the gateway"):
+            require_port(number, "gateway")
 
 
 def test_a_service_that_cannot_start_shows_its_log() -> None:

@@ -179,6 +179,20 @@ async def test_a_taken_port_is_said_in_one_line() -> None:
     assert "Traceback" not in done.stderr
 
 
+async def test_data_that_cannot_be_kept_there_is_a_plain_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-m", "infra.local.up", "--data", str(tmp_path / "file")],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=_environment(),
+    )
+    assert done.returncode == 1
+    assert done.stderr == f"evpower: cannot keep data in {tmp_path / 'file'}: File exists\n"
+
+
 async def test_two_systems_cannot_share_a_data_directory(tmp_path: Path) -> None:
     first = _Command("--no-demo", "--data", str(tmp_path))
     await asyncio.to_thread(first.ready)
