@@ -1,4 +1,4 @@
-"""Simulated chargers against any central system: ``python -m infra.local.simulator URL --station ID ...``."""
+"""`./dev simulate URL --station ID ...`: simulated OCPP 1.6 chargers against any central system."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ HELP = """commands on standard input with --control (STATION may be left out whe
 def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     """Command line of the simulator."""
     parser = argparse.ArgumentParser(
-        prog="simulate", description=__doc__, epilog=HELP, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="./dev simulate", description=__doc__, epilog=HELP, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("url", help="prefix of the OCPP endpoint, e.g. ws://127.0.0.1:9210/ocpp")
+    parser.add_argument("url", type=_prefix, help="prefix of the OCPP endpoint, e.g. ws://127.0.0.1:9210/ocpp")
     parser.add_argument(
         "--station", action="append", required=True, metavar="ID[:PASSWORD]", help="a charger; may be repeated"
     )
@@ -46,6 +46,12 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--control", action="store_true", help="read commands from standard input")
     parser.add_argument("--quiet", action="store_true", help="print only connection changes and failures")
     return parser.parse_args(arguments)
+
+
+def _prefix(text: str) -> str:
+    if not text.startswith(("ws://", "wss://")):
+        raise argparse.ArgumentTypeError(f"{text!r} does not begin with ws:// or wss://")
+    return text
 
 
 def build(options: argparse.Namespace) -> dict[str, ChargePoint]:
@@ -111,6 +117,8 @@ async def _act(point: ChargePoint, verb: str, words: list[str]) -> None:
         whole[verb]()
     elif verb == "reboot":
         await point.restart()
+    elif verb not in one and verb not in ("start", "jump"):
+        raise ValueError(f"unknown command {verb!r}\n{HELP}")
     elif not words or not words[0].isdecimal() or int(words[0]) not in point.outlets:
         raise ValueError(f"{verb!r} needs a connector number of {sorted(point.outlets)}\n{HELP}")
     elif verb in one:
@@ -121,7 +129,7 @@ async def _act(point: ChargePoint, verb: str, words: list[str]) -> None:
     elif verb == "jump" and len(words) == 2:
         point.jump_register(int(words[0]), float(words[1]))
     else:
-        raise ValueError(f"unknown command {verb!r}\n{HELP}")
+        raise ValueError(f"{verb!r} needs another argument\n{HELP}")
 
 
 async def control(points: dict[str, ChargePoint]) -> None:

@@ -157,13 +157,14 @@ class Link:
                 await self._connect_once()
             except InvalidStatus as error:
                 self.record.refusals.append(error.response.status_code)
-                self._log(f"refused: HTTP {error.response.status_code}")
+                reason = (error.response.body or b"")[:200].decode(errors="replace").strip()
+                self._log(f"refused: HTTP {error.response.status_code} {reason}".rstrip())
             except ConnectionClosed as error:
                 close = error.rcvd
                 self.record.closes.append((close.code, close.reason) if close else (None, "no close frame"))
                 self._log(f"closed: {error}")
             except (OSError, InvalidHandshake, TimeoutError, EOFError) as error:
-                self._log(f"cannot connect: {error!r}")
+                self._log(f"cannot connect: {error}" if str(error) else f"cannot connect: {type(error).__name__}")
             finally:
                 self._go_offline()
             await asyncio.sleep(self._delay * self._random.uniform(0.5, 1.0))

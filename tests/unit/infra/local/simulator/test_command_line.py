@@ -39,14 +39,15 @@ async def test_two_chargers_obey_standard_input(central: Central) -> None:
     )
     assert process.stdin is not None
     await wait_until(central, lambda: len(central.of("StatusNotification")) == 4)
-    process.stdin.write(b"plug A 1\nstart A 1 CARD\nnonsense A 1\n")
+    process.stdin.write(b"plug A 1\nstart A 1 CARD\nnonsense A 1\nnonsense A\njump A 1\n")
     await wait_until(central, lambda: central.of("StartTransaction"))
     process.stdin.write(b"unplug A 1\n")
     await wait_until(central, lambda: central.of("StopTransaction"))
     process.stdin.write(b"status\nquit\n")
     output, errors = await asyncio.wait_for(process.communicate(), 20)
     assert process.returncode == 0, errors
-    assert b"? unknown command 'nonsense'" in output
+    assert output.count(b"? unknown command 'nonsense'") == 2
+    assert b"? 'jump' needs another argument" in output
     assert b"A online" in output
     assert sorted(a is None for a in central.authorizations) == [False, True]
 
@@ -81,3 +82,10 @@ async def test_commands_that_make_no_sense_are_explained(line: str, words: str) 
     points = build(parse_arguments(["ws://127.0.0.1:9", "--station", "A", "--station", "B"]))
     with pytest.raises(ValueError, match=words):
         await obey(points, line)
+
+
+def test_a_url_of_another_kind_is_refused_with_the_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        parse_arguments(["http://127.0.0.1:9210/ocpp", "--station", "A"])
+    assert end.value.code == 2
+    assert "'http://127.0.0.1:9210/ocpp' does not begin with ws:// or wss://" in capsys.readouterr().err
