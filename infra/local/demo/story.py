@@ -68,7 +68,7 @@ class Story:
         say, driver = self.transcript, self.driver
         session_id = await self._start(self.serials[0], f"for {AMOUNT_LIMIT_SOM} som", amount_som=AMOUNT_LIMIT_SOM)
         await self._watch(session_id, lambda session: session["status"] != "started")
-        say.line("the server stopped it before the limit was passed")
+        say.line("the server stopped it: at this speed the limit might be passed before the charger has stopped")
         await self._finish(session_id)
         if self.sessions[-1].cost > AMOUNT_LIMIT_SOM:
             raise RuntimeError(f"the session cost {self.sessions[-1].cost} som, more than {AMOUNT_LIMIT_SOM}")
