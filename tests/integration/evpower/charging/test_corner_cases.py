@@ -254,3 +254,18 @@ async def until_blocked(driver: Driver) -> None:
     async with asyncio.timeout(10):
         while not await driver.run(waiting):
             await asyncio.sleep(0.01)
+
+
+async def test_a_card_stops_the_session_that_it_started(driver: Driver) -> None:
+    """The driver holds the card to the charger again, and this charger asks before it stops."""
+    await sql(driver, "INSERT INTO id_tags (id_tag, client_id) VALUES ('CARD-1', %s), ('CARD-2', %s)", CLIENT, CLIENT)
+
+    async def verdict(station: str, tag: str) -> str:
+        return (await driver.run(lambda conn: service.authorize(conn, station, tag, driver.now))).status
+
+    assert await verdict("station-1", "card-1") == "Accepted"
+    assert (await driver.plug("CARD-1")).id_tag_status == "Accepted"
+    assert await verdict("station-1", "card-1") == "Accepted"
+    assert await verdict("station-1", "CARD-2") == "ConcurrentTx"
+    assert await verdict("station-2", "CARD-1") == "ConcurrentTx"
+    assert (await driver.plug("CARD-1", 2, register=7)).id_tag_status == "ConcurrentTx"

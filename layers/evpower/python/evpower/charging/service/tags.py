@@ -1,6 +1,6 @@
 """Id tags. Authorize: whether one may charge (OCPP 1.6 §4.1). Tags are case-insensitive."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from evpower.accounts import service as accounts
@@ -27,7 +27,14 @@ async def authorize(conn: Conn, station_id: str, id_tag: str, now: datetime) -> 
     session = await sessions.latest_by_tag(conn, station_id, id_tag)
     if session is not None:
         return TagVerdict("Accepted" if session.state.live else "Invalid", client_id=session.user_id)
-    return await card_verdict(conn, id_tag, now)
+    verdict = await card_verdict(conn, id_tag, now)
+    if verdict.status == "ConcurrentTx" and verdict.client_id is not None:
+        # Use case: the driver holds the card to the charger again to stop. ConcurrentTx is for StartTransaction
+        # (OCPP 1.6 §7.2); with it here, some chargers would refuse to stop.
+        live = await sessions.live_of_client(conn, verdict.client_id)
+        if live is not None and live.station_id == station_id and live.id_tag.upper() == id_tag.upper():
+            return replace(verdict, status="Accepted")
+    return verdict
 
 
 async def card_verdict(conn: Conn, id_tag: str, now: datetime) -> TagVerdict:
