@@ -13,7 +13,12 @@ PROFILE = {
     "chargingSchedule": SCHEDULE,
 }
 CERTIFICATE = {"hashAlgorithm": "SHA256", "issuerNameHash": "aa", "issuerKeyHash": "bb", "serialNumber": "01"}
-FIRMWARE = {"location": "https://files/x", "retrieveDateTime": WHEN, "signingCertificate": PEM, "signature": "c2ln"}
+FIRMWARE = {
+    "location": "https://127.0.0.1:9/x",
+    "retrieveDateTime": WHEN,
+    "signingCertificate": PEM,
+    "signature": "c2ln",
+}
 
 
 class Case(NamedTuple):
@@ -62,15 +67,17 @@ CASES: dict[str, Case] = {
         rejected=("Failed", "NotSupported", "VersionMismatch"),
     ),
     "GetLocalListVersion": Case({}, (), (), {"listVersion": 2}, repeatable=True),
-    "UpdateFirmware": Case({"location": "https://files/firmware.bin", "retrieveDate": WHEN, "retries": 3}, (), ()),
+    "UpdateFirmware": Case(
+        {"location": "https://127.0.0.1:9/firmware.bin", "retrieveDate": WHEN, "retries": 3}, (), ()
+    ),
     "SignedUpdateFirmware": Case(
         {"requestId": 5, "firmware": FIRMWARE},
         ("Accepted", "AcceptedCanceled"),
         ("Rejected", "InvalidCertificate", "RevokedCertificate"),
     ),
-    "GetDiagnostics": Case({"location": "https://files/up", "startTime": WHEN}, (), (), {"fileName": "log.zip"}),
+    "GetDiagnostics": Case({"location": "https://127.0.0.1:9/up", "startTime": WHEN}, (), (), {"fileName": "log.zip"}),
     "GetLog": Case(
-        {"logType": "SecurityLog", "requestId": 6, "log": {"remoteLocation": "https://files/up"}},
+        {"logType": "SecurityLog", "requestId": 6, "log": {"remoteLocation": "https://127.0.0.1:9/up"}},
         ("Accepted", "AcceptedCanceled"),
         answer={"filename": "log.zip"},
     ),

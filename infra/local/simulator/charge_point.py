@@ -18,13 +18,17 @@ from typing import Any, Self
 from websockets.exceptions import ConnectionClosed
 
 from infra.local.simulator.battery import Vehicle
+from infra.local.simulator.certificates import Certificates
 from infra.local.simulator.charging import Charging, ChargingSettings
 from infra.local.simulator.commands import handle_command
 from infra.local.simulator.configuration import Configuration
 from infra.local.simulator.faults import Faults
+from infra.local.simulator.jobs import Jobs
 from infra.local.simulator.link import Link, LinkSettings
+from infra.local.simulator.local_list import LocalList
 from infra.local.simulator.outbox import Acknowledged
 from infra.local.simulator.outlet import Outlet, Transaction
+from infra.local.simulator.profiles import Profiles
 from infra.local.simulator.rpc import Answer, AnswerLostError, CallError
 
 
@@ -69,6 +73,9 @@ class ChargePoint:
         self.configuration = Configuration(connectors)
         self.outlets = {n: Outlet(n, power_kw * 1000, float(meter_wh), time_scale) for n in range(1, connectors + 1)}
         self.commands: list[Command] = []
+        self.local_list = LocalList()
+        self.profiles = Profiles()
+        self.certificates = Certificates()
         self._log = log or (lambda _line: None)
         self._pulse = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -93,6 +100,7 @@ class ChargePoint:
             changed=self._changed,
             spawn=self.spawn,
         )
+        self.jobs = Jobs(station_id, self.link.put)
 
     # --- life ------------------------------------------------------------------------------------------------
 
@@ -191,13 +199,16 @@ class ChargePoint:
     async def start_with_tag(self, connector: int, id_tag: str, *, authorize: bool = True) -> Transaction | None:
         """Hold an RFID card to the reader of a connector. None when the server does not accept the card.
 
-        Offline the charger starts without asking (LocalAuthorizeOffline).
+        Offline the charger starts without asking (LocalAuthorizeOffline) unless its local list refuses the card.
         """
         if authorize and self.link.is_online:
             answer = await self.link.exchange("Authorize", {"idTag": id_tag})
             if answer["idTagInfo"]["status"] != "Accepted":
                 return None
         outlet = self.outlets[connector]
+        listed = not self.link.is_online and self.configuration.flag("LocalAuthListEnabled")
+        if outlet.is_kept_from(id_tag) or (listed and self.local_list.refuses(id_tag)):
+            return None
         if outlet.vehicle is None:
             self.plug(connector)
         return self.charging.begin(outlet, id_tag)

@@ -12,7 +12,7 @@ from infra.local.simulator.battery import Vehicle
 from infra.local.simulator.configuration import Configuration
 from infra.local.simulator.faults import Faults
 from infra.local.simulator.outbox import Message
-from infra.local.simulator.outlet import Outlet, Transaction
+from infra.local.simulator.outlet import Outlet, Reservation, Transaction
 
 ACCEPTED = "Accepted"
 
@@ -96,7 +96,17 @@ class Charging:
         """The status of a connector with no transaction."""
         if not outlet.operative:
             return "Unavailable"
-        return "Preparing" if outlet.vehicle is not None else "Available"
+        if outlet.vehicle is not None:
+            return "Preparing"
+        return "Available" if outlet.reservation is None else "Reserved"
+
+    async def expire(self, outlet: Outlet, reservation: Reservation) -> None:
+        """Let go of a reservation at its end, if it is still that one."""
+        await asyncio.sleep((reservation.expires_at - self.now()).total_seconds())
+        if outlet.reservation == reservation:
+            outlet.reservation = None
+            if outlet.transaction is None and outlet.status == "Reserved":
+                self.set_status(outlet, self.resting_status(outlet))
 
     # --- the driver ------------------------------------------------------------------------------------------
 
@@ -142,12 +152,15 @@ class Charging:
         transaction = Transaction(outlet.number, id_tag, round(outlet.register_wh), now)
         outlet.transaction, outlet.charged_until = transaction, now
         outlet.history.append(transaction)
-        payload = {
+        payload: dict[str, Any] = {
             "connectorId": outlet.number,
             "idTag": id_tag,
             "meterStart": transaction.meter_start,
             "timestamp": self.stamp(now),
         }
+        if outlet.reservation is not None:
+            payload["reservationId"] = outlet.reservation.number
+            outlet.reservation = None
         self._put(
             Message(
                 "StartTransaction",

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from infra.local.simulator.configuration import find_outlet
+from infra.local.simulator.management import MANAGEMENT
 from infra.local.simulator.rpc import Answer, NotImplementedCallError
 
 if TYPE_CHECKING:
@@ -23,7 +24,9 @@ async def _remote_start(point: ChargePoint, payload: Payload) -> Answer:
         return _status("Rejected")
     outlet = find_outlet(point.outlets, payload.get("connectorId"))
     busy = outlet is None or outlet.transaction is not None or outlet.waiting_tag is not None
-    if outlet is None or busy or not outlet.operative or outlet.status == "Faulted":
+    if outlet is None or busy or outlet.is_kept_from(str(payload["idTag"])):
+        return _status("Rejected")
+    if not outlet.operative or outlet.status == "Faulted":
         return _status("Rejected")
     if point.faults.never_start:
         return _status("Accepted")
@@ -92,8 +95,13 @@ async def _change_availability(point: ChargePoint, payload: Payload) -> Answer:
     return _status("Scheduled" if busy else "Accepted", tell)
 
 
+_JOB_MESSAGES = ("DiagnosticsStatusNotification", "FirmwareStatusNotification", "LogStatusNotification")
+
+
 async def _trigger(point: ChargePoint, payload: Payload) -> Answer:
     wanted = payload["requestedMessage"]
+    signed = "SignedFirmwareStatusNotification"
+    job = signed if wanted == "FirmwareStatusNotification" and signed in point.jobs.states else wanted
     number = payload.get("connectorId")
     if number is not None and number not in point.outlets:
         return _status("Rejected")
@@ -107,12 +115,14 @@ async def _trigger(point: ChargePoint, payload: Payload) -> Answer:
         elif wanted == "StatusNotification":
             for outlet in chosen:
                 point.link.put(point.charging.status_message(outlet))
+        elif wanted in _JOB_MESSAGES:
+            point.jobs.repeat(job)
         else:
             for outlet in chosen:
                 outlet.advance(point.charging.now())
                 point.link.put(point.charging.meter_message(outlet, "Trigger"))
 
-    known = wanted in ("BootNotification", "Heartbeat", "StatusNotification", "MeterValues")
+    known = wanted != "SignChargePointCertificate"
     return _status("Accepted", send) if known else _status("NotImplemented")
 
 
@@ -135,12 +145,13 @@ COMMANDS: dict[str, Callable[[ChargePoint, Payload], Awaitable[Answer]]] = {
     "TriggerMessage": _trigger,
     "ClearCache": _clear_cache,
     "DataTransfer": _data_transfer,
+    "ExtendedTriggerMessage": _trigger,
+    **MANAGEMENT,
 }
 
 
 async def handle_command(point: ChargePoint, action: str, payload: Payload) -> Answer:
-    """Answer a command of the server. Raises `NotImplementedCallError` for what is not simulated."""
-    handler = COMMANDS.get(action)
-    if handler is None:
+    """Answer a command of the server. Raises `NotImplementedCallError` for what `Faults.unsupported` names."""
+    if action in point.faults.unsupported:
         raise NotImplementedCallError(action)
-    return await handler(point, payload)
+    return await COMMANDS[action](point, payload)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from infra.local.simulator.outlet import Outlet
+from infra.local.simulator.profiles import MAX_PROFILES, MAX_STACK_LEVEL
 
 MEASURANDS = (
     "Energy.Active.Import.Register",
@@ -16,11 +17,25 @@ MEASURANDS = (
     "Temperature",
 )
 GET_CONFIGURATION_MAX_KEYS = 50
+FEATURE_PROFILES = (
+    "Core",
+    "FirmwareManagement",
+    "LocalAuthListManagement",
+    "Reservation",
+    "SmartCharging",
+    "RemoteTrigger",
+)
 
 _READ_ONLY = {
-    "ChargeProfileMaxStackLevel": "8",
+    "ChargeProfileMaxStackLevel": str(MAX_STACK_LEVEL),
+    "ChargingScheduleAllowedChargingRateUnit": "Current,Power",
+    "ChargingScheduleMaxPeriods": "24",
+    "LocalAuthListMaxLength": "500",
+    "MaxChargingProfilesInstalled": str(MAX_PROFILES),
+    "ReserveConnectorZeroSupported": "false",
+    "SendLocalListMaxLength": "100",
     "GetConfigurationMaxKeys": str(GET_CONFIGURATION_MAX_KEYS),
-    "SupportedFeatureProfiles": "Core,RemoteTrigger",
+    "SupportedFeatureProfiles": ",".join(FEATURE_PROFILES),
 }
 _NUMBERS = {
     "ConnectionTimeOut": "120",
@@ -34,6 +49,7 @@ _NUMBERS = {
 }
 _BOOLEANS = {
     "AuthorizeRemoteTxRequests": "false",
+    "LocalAuthListEnabled": "true",
     "LocalAuthorizeOffline": "true",
     "LocalPreAuthorize": "false",
     "StopTransactionOnEVSideDisconnect": "true",
@@ -118,5 +134,9 @@ def find_outlet(outlets: dict[int, Outlet], number: int | None) -> Outlet | None
     """The connector that a RemoteStart means: the one named, else the first that is free."""
     if number is not None:
         return outlets.get(number)
-    free = [o for o in outlets.values() if o.operative and o.transaction is None and o.waiting_tag is None]
+    free = [
+        o
+        for o in outlets.values()
+        if o.operative and o.transaction is None and o.waiting_tag is None and o.reservation is None
+    ]
     return next(iter(free), None)

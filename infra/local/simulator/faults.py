@@ -17,6 +17,8 @@ class Faults:
     """Action -> how many of the server's answers to it get lost; the charger then repeats the message."""
     repeat_with_same_id: bool = False
     """After a lost answer the repeat carries the same message id (some firmwares) instead of a new one."""
+    unsupported: frozenset[str] = frozenset()
+    """Commands that this firmware does not know: answered by CALLERROR NotImplemented."""
     reject_remote_start: bool = False
     reject_remote_stop: bool = False
     never_start: bool = False

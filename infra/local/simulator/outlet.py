@@ -36,6 +36,15 @@ class Transaction:
         return self.stopped_at is None
 
 
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """A connector kept for one id tag (OCPP 1.6 section 5.13)."""
+
+    number: int
+    id_tag: str
+    expires_at: datetime
+
+
 @dataclass(slots=True)
 class Outlet:
     """A connector. ``register_wh`` is the energy register, which never falls unless the power is lost.
@@ -56,8 +65,13 @@ class Outlet:
     transaction: Transaction | None = None
     waiting_tag: str | None = None
     """A RemoteStart was accepted and waits for the plug."""
+    reservation: Reservation | None = None
     charged_until: datetime | None = None
     history: list[Transaction] = field(default_factory=list)
+
+    def is_kept_from(self, id_tag: str) -> bool:
+        """Another id tag has reserved the connector."""
+        return self.reservation is not None and self.reservation.id_tag.lower() != id_tag.lower()
 
     def advance(self, now: datetime) -> float:
         """Charge up to ``now`` and return the energy in Wh since the last call."""

@@ -121,7 +121,8 @@ async def test_commands_are_answered_as_the_specification_says(central: Central)
             ("ChangeConfiguration", {"key": "HeartbeatInterval", "value": "soon"}, "Rejected"),
             ("UnlockConnector", {"connectorId": 1}, "Unlocked"),
             ("UnlockConnector", {"connectorId": 9}, "NotSupported"),
-            ("TriggerMessage", {"requestedMessage": "FirmwareStatusNotification"}, "NotImplemented"),
+            ("TriggerMessage", {"requestedMessage": "FirmwareStatusNotification"}, "Accepted"),
+            ("ExtendedTriggerMessage", {"requestedMessage": "SignChargePointCertificate"}, "NotImplemented"),
             ("TriggerMessage", {"requestedMessage": "MeterValues", "connectorId": 9}, "Rejected"),
             ("TriggerMessage", {"requestedMessage": "MeterValues", "connectorId": 1}, "Accepted"),
             ("ChangeAvailability", {"connectorId": 2, "type": "Inoperative"}, "Accepted"),
@@ -130,9 +131,11 @@ async def test_commands_are_answered_as_the_specification_says(central: Central)
         ]
         for action, payload, status in cases:
             assert (await central.call(action, payload))[2] == {"status": status}, (action, payload)
+        point.faults.unsupported = frozenset({"GetLocalListVersion"})
         error = await central.call("GetLocalListVersion", {})
         assert error[:3] == [4, "c1", "NotImplemented"]
         await point.wait_for(lambda: central.of("MeterValues") and statuses(central, 2)[-1] == "Unavailable")
+        assert central.of("FirmwareStatusNotification") == [{"status": "Idle"}]
 
 
 async def test_a_soft_reset_ends_the_transaction_and_boots_again(central: Central) -> None:
