@@ -16,6 +16,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from evpower.accounts import deletion
 from evpower.accounts import service as accounts
 from evpower.accounts.models import LedgerType, Movement
 from evpower.charging import service
@@ -27,6 +28,7 @@ from tests.fakes.network import balance_of, build, money_faults
 from tests.integration.evpower.charging.driver import Driver
 
 CLIENTS = ("client-1", "client-2")
+CARDS = ("CARD-1", "CARD-2")  # of these clients
 clients = st.sampled_from(CLIENTS)
 connectors = st.sampled_from((1, 2))
 registers = st.integers(-10, 60_000)
@@ -43,7 +45,7 @@ class MoneyMachine(RuleBasedStateMachine):
         super().__init__()
         self.runner = asyncio.Runner()
         self.sessions: list[str] = []
-        self.tags: list[str] = []
+        self.tags: list[str] = list(CARDS)
         self.transactions: list[int] = []
         self.stops: list[tuple[int, int, Any]] = []
         self.topups = 0
@@ -58,7 +60,16 @@ class MoneyMachine(RuleBasedStateMachine):
         self.db = PooledDatabase(self.settings_of_test, size=6)
         await self.db.open()
         clock = FrozenClock()
-        return Driver(self.db, await build(self.db, clock.now(), balances=(300, 60)), clock)
+        driver = Driver(self.db, await build(self.db, clock.now(), balances=(300, 60)), clock)
+        for card, client in zip(CARDS, CLIENTS, strict=True):
+            await self.sql(driver, "INSERT INTO id_tags (id_tag, client_id) VALUES (%s, %s)", card, client)
+        return driver
+
+    async def sql(self, driver: Driver, statement: str, *parameters: Any) -> None:
+        async def work(conn: Conn) -> None:
+            await conn.execute(statement, parameters)  # type: ignore[call-overload]
+
+        await driver.run(work)
 
     def teardown(self) -> None:
         self.do(self.finale())
@@ -122,7 +133,6 @@ class MoneyMachine(RuleBasedStateMachine):
                 self.sessions.append(started.session.id)
                 self.tags.append(started.session.id_tag)
 
-    @precondition(lambda self: self.tags)
     @rule(pick=picks, connector=connectors, register=st.integers(-5, 50_000), age=st.sampled_from((0, 0, 40, 4000)))
     def plug(self, pick: int, connector: int, register: int, age: int) -> None:
         tag = self.tags[pick % len(self.tags)]
@@ -137,6 +147,8 @@ class MoneyMachine(RuleBasedStateMachine):
         assert first.transaction_id == second.transaction_id
         if first.transaction_id not in self.transactions:
             self.transactions.append(first.transaction_id)
+        if first.session_id is not None and first.session_id not in self.sessions:
+            self.sessions.append(first.session_id)  # of a card
 
     @precondition(lambda self: self.transactions)
     @rule(pick=picks, register=registers)
@@ -180,6 +192,24 @@ class MoneyMachine(RuleBasedStateMachine):
         session_id, epoch = self.sessions[pick % len(self.sessions)], self.driver.network.epoch
         self.do(self.driver.run(lambda conn: service.extend_reserve(conn, session_id, epoch, self.driver.now)))
 
+    @rule(client=clients, status=st.sampled_from(("active", "active", "blocked")))
+    def staff_blocks_or_unblocks(self, client: str, status: str) -> None:
+        change = "UPDATE clients SET status = %s WHERE id = %s AND status <> 'deleted'"
+        self.do(self.sql(self.driver, change, status, client))
+
+    @rule(online=st.booleans())
+    def station_reconnects(self, online: bool) -> None:
+        """What it sends in the next minutes may be its offline queue."""
+        self.do(self.sql(self.driver, "UPDATE stations SET connected_at = %s", self.driver.now if online else None))
+
+    @precondition(lambda self: len(self.sessions) > 2)
+    @rule()
+    def second_client_leaves(self) -> None:
+        """Whatever comes after that ends in ``unclaimed`` or in write-offs."""
+        now = self.driver.now
+        leave = self.driver.run(lambda conn: deletion.delete_account(conn, CLIENTS[1], now=now, client_ip=None))
+        self.do(self.attempt(leave))
+
     @precondition(lambda self: self.sessions and self.transactions)
     @rule(pick=picks, register=registers)
     def everybody_stops_at_once(self, pick: int, register: int) -> None:
@@ -221,6 +251,14 @@ class MoneyMachine(RuleBasedStateMachine):
     @invariant()
     def every_tyiyn_is_accounted_for(self) -> None:
         assert self.do(money_faults(self.db)) == []
+
+    @invariant()
+    def nobody_who_left_has_money(self) -> None:
+        async def left(conn: Conn) -> list[Any]:
+            query = "SELECT id, balance FROM clients WHERE status = 'deleted' AND balance <> 0"
+            return await (await conn.execute(query)).fetchall()
+
+        assert self.do(self.driver.run(left)) == []
 
 
 @pytest.mark.property
