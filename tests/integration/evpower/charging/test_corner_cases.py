@@ -269,3 +269,14 @@ async def test_a_card_stops_the_session_that_it_started(driver: Driver) -> None:
     assert await verdict("station-1", "CARD-2") == "ConcurrentTx"
     assert await verdict("station-2", "CARD-1") == "ConcurrentTx"
     assert (await driver.plug("CARD-1", 2, register=7)).id_tag_status == "ConcurrentTx"
+
+
+async def test_a_session_that_goes_on_ends_although_its_bill_is_its_reserve(driver: Driver) -> None:
+    tag = await refunded(driver, amount="27")
+    answer = await driver.plug(tag)
+    driver.wait(minutes=20)
+    await driver.unplug(answer.transaction_id, 2000)
+    assert answer.session_id is not None
+    session = await driver.session(answer.session_id)
+    assert (session.state, session.final_amount) == (SessionState.STOPPED, Decimal(27))
+    assert (await balance_of(driver.db, CLIENT), await money_faults(driver.db)) == (473, [])
