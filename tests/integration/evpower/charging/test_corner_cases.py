@@ -1,6 +1,7 @@
 """Corners of a session's money: clocks, cards, reopened sessions, moved connectors, chargers that answer nothing."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -280,3 +281,42 @@ async def test_a_session_that_goes_on_ends_although_its_bill_is_its_reserve(driv
     session = await driver.session(answer.session_id)
     assert (session.state, session.final_amount) == (SessionState.STOPPED, Decimal(27))
     assert (await balance_of(driver.db, CLIENT), await money_faults(driver.db)) == (473, [])
+
+
+async def test_another_stop_of_a_stopped_transaction_bills_nothing(driver: Driver) -> None:
+    """Its transaction id is right and its register is not: an operator looks at it, nobody pays for it."""
+    started = await driver.start(CLIENT, amount="100")
+    transaction = (await driver.plug(started.session.id_tag)).transaction_id
+    driver.wait(minutes=20)
+    await driver.unplug(transaction, 2000)
+    driver.wait(minutes=20)
+    assert (await driver.unplug(transaction, 5000)).quarantined
+    session = await driver.session(started.session.id)
+    assert (session.settlement_revision, session.energy_wh, session.final_amount) == (1, 2000, 27)
+    assert await money_faults(driver.db) == []
+
+
+async def test_a_process_that_lost_the_station_neither_reserves_nor_moves_the_meter(driver: Driver) -> None:
+    started = await driver.start(CLIENT)
+    transaction = (await driver.plug(started.session.id_tag)).transaction_id
+    driver.wait(minutes=5)
+    await driver.read(transaction, 1000)
+    stale, driver.network = driver.network, replace(driver.network, epoch=driver.network.epoch + 1)
+    await sql(driver, "UPDATE stations SET connection_epoch = %s", driver.network.epoch)
+    driver.wait(minutes=5)
+    await driver.read(transaction, 2000)
+
+    driver.network, present = stale, driver.network
+    await driver.read(transaction, 2500)
+    with pytest.raises(service.ConnectionLost):
+        await driver.run(lambda conn: service.extend_reserve(conn, started.session.id, stale.epoch, driver.now))
+    with pytest.raises(service.ConnectionLost):
+        await driver.unplug(transaction, 3000)
+    session = await driver.session(started.session.id)
+    assert (session.energy_wh, session.reserved_amount, session.state) == (2000, 200, SessionState.CHARGING)
+
+    driver.network = present
+    driver.wait(minutes=5)
+    await driver.unplug(transaction, 3000)
+    assert (await driver.session(session.id)).final_amount == Decimal("40.50")
+    assert await money_faults(driver.db) == []
