@@ -18,6 +18,7 @@ from evpower.logging import get_logger
 from socket_tier import metrics, rpc
 from socket_tier.charger import Charger
 from socket_tier.dialect import CallFault, Dialect, Durability, Route
+from socket_tier.pacing import Pacer
 from socket_tier.rpc import BadFrame, Call, CallError, CallResult
 from socket_tier.unavailable import is_unavailable
 
@@ -104,6 +105,7 @@ class ChargerConnection:
         self._waiting: tuple[str, asyncio.Future[dict[str, Any]]] | None = None
         self._answers: OrderedDict[rpc.MessageId, tuple[bytes | int, bytes]] = OrderedDict()
         self._quirks: set[str] = set()
+        self._pacer = Pacer()
         self._ready = False
         self._closed = False
 
@@ -214,12 +216,23 @@ class ChargerConnection:
                 if self._holding and len(self._queue) < MAX_QUEUED_CALLS // 2:
                     self._holding = False
                     self._link.resume()
+                await self._wait_for_turn(frame.action or "")
                 await self._handle(frame, data)
         except Exception:
             log.exception("connection worker failed", extra={"station_id": self.station_id})
         finally:
             self._worker = None
             self._start_worker()
+
+    async def _wait_for_turn(self, action: str) -> None:
+        """Use case: a heartbeat flood. After the charger is gone nothing waits: what was received is applied."""
+        route = self.dialect.routes.get(action)
+        if route is None or route.pace is None or self._closed:
+            return
+        delay = self._pacer.delay(action, route.pace, time.monotonic())
+        if delay > 0:
+            metrics.paced(action)
+            await asyncio.sleep(delay)
 
     def _route(self, action: str | None) -> Route | None:
         """Route of a malformed CALL that must not be refused even so; None for all others."""

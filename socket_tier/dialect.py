@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from socket_tier.pacing import Pace
 from socket_tier.schemas import SchemaSet
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ class Route:
         quick: the common case without a task of its own, for the message that makes up nearly all the load. Returns
             true when it has taken the message over; it then calls back once, with the answer or with the error that
             sends the message to ``handler``. Gets only messages that pass their schema strictly.
+        pace: how often one charger may have the action handled; more of them wait. Not applied to ``quick``.
     """
 
     handler: Handler
@@ -60,6 +62,7 @@ class Route:
     before_accepted: bool = False
     on_fault: "FaultHandler | None" = None
     quick: "QuickHandler | None" = None
+    pace: Pace | None = None
 
 
 class Outcome(Enum):

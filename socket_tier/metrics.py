@@ -30,6 +30,7 @@ flush_seconds = Histogram(
     buckets=(0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5),
     registry=registry,
 )
+_paced = Counter("evpower_paced_messages_total", "Messages that waited for their pace", ["action"], registry=registry)
 _errors = Counter("evpower_call_errors_total", "CALLERRORs sent", ["code"], registry=registry)
 
 
@@ -67,6 +68,11 @@ handled = _messages.observe
 def call_errors(code: str) -> None:
     """Count one CALLERROR."""
     _errors.labels(code).inc()
+
+
+def paced(action: str) -> None:
+    """Count one message that waited; ``action`` comes from a routing table, never from outside."""
+    _paced.labels(action).inc()
 
 
 def exposition() -> bytes:

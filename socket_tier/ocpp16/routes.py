@@ -17,19 +17,27 @@ from socket_tier.ocpp16 import (
     stop_transaction,
 )
 from socket_tier.ocpp16.commands import COMMANDS
+from socket_tier.pacing import Pace
 from socket_tier.schemas import SchemaSet
+
+# No healthy charger comes near these. The bursts let through a queue that was kept while the charger was offline.
+_HEARTBEATS = Pace(per_s=50, burst=1000)
+_EVENTS = Pace(per_s=10, burst=200)
+_BOOTS = Pace(per_s=1, burst=30)
 
 ROUTES = {
     "Authorize": Route(authorize.handle, Durability.RETRY),
-    "BootNotification": Route(boot_notification.handle, before_accepted=True),
+    "BootNotification": Route(boot_notification.handle, before_accepted=True, pace=_BOOTS),
     "DataTransfer": Route(data_transfer.handle),
-    "DiagnosticsStatusNotification": Route(diagnostics_status_notification.handle, Durability.RETRY),
-    "FirmwareStatusNotification": Route(firmware_status_notification.handle, Durability.RETRY),
-    "Heartbeat": Route(heartbeat.handle),
-    "LogStatusNotification": Route(log_status_notification.handle, Durability.RETRY),
+    "DiagnosticsStatusNotification": Route(diagnostics_status_notification.handle, Durability.RETRY, pace=_EVENTS),
+    "FirmwareStatusNotification": Route(firmware_status_notification.handle, Durability.RETRY, pace=_EVENTS),
+    "Heartbeat": Route(heartbeat.handle, pace=_HEARTBEATS),
+    "LogStatusNotification": Route(log_status_notification.handle, Durability.RETRY, pace=_EVENTS),
     "MeterValues": Route(meter_values.handle, Durability.COMMIT, quick=meter_values.quick),
-    "SecurityEventNotification": Route(security_event_notification.handle, Durability.RETRY),
-    "SignedFirmwareStatusNotification": Route(signed_firmware_status_notification.handle, Durability.RETRY),
+    "SecurityEventNotification": Route(security_event_notification.handle, Durability.RETRY, pace=_EVENTS),
+    "SignedFirmwareStatusNotification": Route(
+        signed_firmware_status_notification.handle, Durability.RETRY, pace=_EVENTS
+    ),
     "StartTransaction": Route(start_transaction.handle, Durability.COMMIT),
     "StatusNotification": Route(status_notification.handle, Durability.RETRY),
     "StopTransaction": Route(stop_transaction.handle, Durability.COMMIT, on_fault=stop_transaction.keep),

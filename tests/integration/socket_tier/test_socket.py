@@ -65,7 +65,7 @@ async def test_a_charger_that_sends_and_never_reads_is_cut_off(
     async with RawCharger.open(url(tier)) as charger:
         await charger.call("Heartbeat")
         charger.socket.transport.pause_reading()
-        frame = orjson.dumps([2, "x" * 200, "Heartbeat", {}]).decode()
+        frame = orjson.dumps([2, "x" * 200, "DataTransfer", {"vendorId": "v"}]).decode()
 
         async def flood() -> None:
             number = 0

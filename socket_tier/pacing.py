@@ -1,0 +1,30 @@
+"""A limit on how often one charger may have an action handled: excess waits, nothing is dropped or refused.
+
+While a message waits, those behind it do too, and once the queue is full the socket is no longer read: a flood costs
+the charger that causes it, not its neighbours. Generic cell rate algorithm (ITU-T I.371): one number per action.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """``per_s`` messages a second in the long run, ``burst`` of them at once."""
+
+    per_s: float
+    burst: int
+
+
+class Pacer:
+    """The state of one connection's limits."""
+
+    __slots__ = ("_due",)
+
+    def __init__(self) -> None:
+        self._due: dict[str, float] = {}  # action -> when all that was taken so far would be paid off
+
+    def delay(self, action: str, pace: Pace, now: float) -> float:
+        """Take one message at ``now`` (monotonic seconds); the seconds that it must wait."""
+        due = max(self._due.get(action, now), now)
+        self._due[action] = due + 1 / pace.per_s
+        return max(0.0, due - now - (pace.burst - 1) / pace.per_s)
