@@ -320,3 +320,15 @@ async def test_a_process_that_lost_the_station_neither_reserves_nor_moves_the_me
     await driver.unplug(transaction, 3000)
     assert (await driver.session(session.id)).final_amount == Decimal("40.50")
     assert await money_faults(driver.db) == []
+
+
+async def test_a_station_heard_between_finding_and_settling_is_not_silent(driver: Driver) -> None:
+    started = await driver.start(CLIENT, amount="100")
+    await driver.plug(started.session.id_tag)
+    driver.wait(minutes=11)
+    sweep = next(sweep for sweep in service.SWEEPS if sweep.name == "station_offline")
+    found = await driver.run(lambda conn: sweep.find(conn, driver.now, 10))
+    assert found == [started.session.id]
+    await driver.alive()
+    await driver.run(lambda conn: sweep.handle(conn, found[0], driver.now))
+    assert (await driver.session(found[0])).state is SessionState.CHARGING

@@ -250,3 +250,19 @@ async def test_two_sweeps_at_once_share_the_work(db: PooledDatabase, epoch: int)
         other_half = await service.expire_and_redeliver(second, when, limit=100)
     assert {c.id for c in one_half.to_send} | {c.id for c in other_half.to_send} == ids
     assert len(one_half.to_send) == len(other_half.to_send) == 10
+
+
+async def test_an_answer_to_an_earlier_attempt_says_nothing_about_the_present_one(
+    db: PooledDatabase, epoch: int
+) -> None:
+    """The lease of a stop lapsed and it was written again; the first attempt's answer comes after all."""
+    async with db.transaction() as conn:
+        command = await enqueue(conn, REMOTE_STOP, transactionId=1)
+        first = await service.claim(conn, command.id, epoch, "instance-1", NOW)
+        assert first is not None
+        later = NOW + 2 * MINUTE
+        assert (await service.expire_and_redeliver(conn, later)).to_send
+        second = await service.claim(conn, command.id, epoch, "instance-1", later)
+        assert second is not None
+        assert not await service.finish(conn, first, CommandStatus.REJECTED, later)
+        assert await service.finish(conn, second, CommandStatus.ACCEPTED, later)
