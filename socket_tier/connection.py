@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from evpower.charging.service import ConnectionLost
 from evpower.logging import get_logger
 from socket_tier import metrics, rpc
+from socket_tier.call_failures import CallFailed, CallRefused, CallTimedOut, CommandNotSupported, ConnectionGone
 from socket_tier.charger import Charger
 from socket_tier.dialect import CallFault, Dialect, Durability, Route
 from socket_tier.pacing import Pacer
@@ -32,37 +33,6 @@ MAX_QUEUED_CALLS = 64
 MAX_QUEUED_BYTES = 512 * 1024
 _REMEMBERED_ANSWERS = 8
 _REMEMBERED_BYTES = 4096
-
-
-class CallFailed(Exception):
-    """A call to the charger that brought no usable answer."""
-
-
-class CallTimedOut(CallFailed):
-    """No answer within the deadline. ``written`` tells whether the frame left."""
-
-    def __init__(self, written: bool) -> None:
-        super().__init__("the charger did not answer in time" if written else "the line was busy until the deadline")
-        self.written = written
-
-
-class CallRefused(CallFailed):
-    """The charger answered CALLERROR, or something that is no answer to this action."""
-
-    def __init__(self, code: str, description: str) -> None:
-        super().__init__(f"{code}: {description}" if description else code)
-        self.code = code
-
-
-class ConnectionGone(CallFailed):
-    """The socket closed before the answer came."""
-
-    def __init__(self) -> None:
-        super().__init__("the charger's connection closed")
-
-
-class CommandNotSupported(CallFailed):
-    """The connection's OCPP version has no such command in its table."""
 
 
 class Link(Protocol):

@@ -19,7 +19,7 @@ from evpower.db import Conn, Database
 from evpower.ids import correlation_id
 from evpower.logging import get_logger
 from evpower.metrics import emit
-from socket_tier.connection import CallFailed, CallRefused, CallTimedOut, ConnectionGone
+from socket_tier.call_failures import CallFailed, CallRefused, CallTimedOut, ConnectionGone
 from socket_tier.dialect import Outcome
 from socket_tier.registry import Registry, StationConnection
 from socket_tier.schemas import OutboundInvalid

@@ -21,8 +21,8 @@ from evpower.db import Conn, PooledDatabase
 from evpower.redis_client import open_redis
 from infra.local.queues import SqsEndpoint
 from infra.local.services import Valkey
+from socket_tier.call_failures import CallRefused, CallTimedOut, ConnectionGone
 from socket_tier.command_consumer import CommandConsumer
-from socket_tier.connection import CallRefused, CallTimedOut, ConnectionGone
 from socket_tier.dispatcher import Dispatcher
 from socket_tier.registry import INBOX_BLOCK_S, Registry
 from tests.fakes import network

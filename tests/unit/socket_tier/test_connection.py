@@ -10,8 +10,8 @@ import pytest
 from evpower.charging.service import ConnectionLost
 from evpower.stations.models import RegistrationStatus
 from socket_tier import connection as module
+from socket_tier.call_failures import CallRefused, CallTimedOut, CommandNotSupported, ConnectionGone
 from socket_tier.charger import Charger
-from socket_tier.connection import CallRefused, CallTimedOut, CommandNotSupported, ConnectionGone
 from socket_tier.dialect import CallFault, CommandSpec, Durability, Route
 from socket_tier.schemas import OutboundInvalid
 from tests.unit.socket_tier.conftest import Bench
