@@ -134,7 +134,11 @@ def test_a_folder_must_be_in_order(tmp_path: Path, files: dict[str, str], compla
         load_migrations(folder_with(tmp_path, **files))
 
 
-def test_command_line(empty_database_url: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_line(
+    empty_database_url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A function module that another test imported sends the root logger's lines to standard output.
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
     assert main(["--dsn", empty_database_url, "--target", "0001"]) == 0
     assert capsys.readouterr().out == "applied: 0000, 0001\n"
     assert main(["--dsn", empty_database_url, "--target", "0001"]) == 0
