@@ -307,6 +307,7 @@ async def test_a_process_that_lost_the_station_neither_reserves_nor_moves_the_me
     await driver.read(transaction, 2000)
 
     driver.network, present = stale, driver.network
+    driver.wait(minutes=5)
     await driver.read(transaction, 2500)
     with pytest.raises(service.ConnectionLost):
         await driver.run(lambda conn: service.extend_reserve(conn, started.session.id, stale.epoch, driver.now))
@@ -332,3 +333,15 @@ async def test_a_station_heard_between_finding_and_settling_is_not_silent(driver
     await driver.alive()
     await driver.run(lambda conn: sweep.handle(conn, found[0], driver.now))
     assert (await driver.session(found[0])).state is SessionState.CHARGING
+
+
+async def test_a_limit_reached_too_late_does_not_open_an_ended_session(driver: Driver) -> None:
+    started = await driver.start(CLIENT)
+    transaction = (await driver.plug(started.session.id_tag)).transaction_id
+    driver.wait(minutes=20)
+    await driver.unplug(transaction, 2000)
+    session_id, epoch = started.session.id, driver.network.epoch
+    assert await driver.run(lambda conn: service.auto_stop(conn, session_id, driver.now)) is None
+    assert await driver.run(lambda conn: service.extend_reserve(conn, session_id, epoch, driver.now)) is None
+    assert (await driver.session(session_id)).state is SessionState.STOPPED
+    assert await money_faults(driver.db) == []
