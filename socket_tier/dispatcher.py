@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from evpower.charging import service as charging
 from evpower.clock import Clock
 from evpower.commands import service
-from evpower.commands.models import REMOTE_START, REMOTE_STOP, Command, CommandStatus
+from evpower.commands.models import REMOTE_START, REMOTE_STOP, REPEATED_BY_BOOT, Command, CommandStatus
 from evpower.db import Conn, Database
 from evpower.ids import correlation_id
 from evpower.logging import get_logger
@@ -39,7 +39,7 @@ Changed = Callable[[list[str]], Awaitable[None]]
 
 
 async def _start_refused(conn: Conn, command: Command, reason: str, now: datetime) -> None:
-    if command.session_id is not None:
+    if command.session_id is not None and command.requested_by != REPEATED_BY_BOOT:
         await charging.remote_start_rejected(conn, command.session_id, reason, now)
 
 

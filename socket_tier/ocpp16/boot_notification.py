@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from evpower.charging import service as charging
 from evpower.db import Conn
 from evpower.stations import service as stations
 from evpower.stations.models import BootInfo, RegistrationStatus
@@ -56,10 +57,13 @@ async def _afterwards(charger: Charger, payload: dict[str, Any]) -> None:
     services = charger.services
     now = services.clock.now()
 
-    async def work(conn: Conn) -> None:
+    async def work(conn: Conn) -> list[str]:
         await stations.record_boot(conn, charger.station_id, boot, now)
+        return await charging.start_again(conn, charger.station_id, now) if charger.accepted else []
 
-    await services.database.run(work)
+    repeated = await services.database.run(work)
     if charger.accepted:
         services.drain(charger.station_id)
+        for command_id in repeated:
+            services.dispatch(charger.station_id, command_id)
         await configuration.request(charger)

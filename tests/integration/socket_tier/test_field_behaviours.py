@@ -510,3 +510,33 @@ async def test_a_sign_of_life_is_stored_for_many_stations_at_once(tier: SocketTi
         assert found is not None
         assert found.is_available
         assert found.last_heartbeat_at is not None
+
+
+async def test_reboots_after_an_accepted_remote_start_and_is_asked_again(tier: SocketTier, story: Story) -> None:
+    started = await story.request(energy_kwh=Decimal(5))
+    async with RawCharger.open(url(tier)) as charger:
+        tag = await story.accept_queued(charger)
+
+        async def accepted() -> bool:
+            return bool(
+                await story.rows("SELECT FROM station_commands WHERE session_id IS NOT NULL AND status = 'accepted'")
+            )
+
+        await until(accepted, "the first start is recorded")
+        boot = await charger.call("BootNotification", chargePointVendor="Vendor", chargePointModel="Model")
+        assert boot["status"] == "Accepted"
+        again = await charger.command("RemoteStartTransaction")
+        assert again[3] == {"connectorId": 1, "idTag": tag}
+        # Its refusal refunds nothing: the charger may have begun and tell so from its queue.
+        await charger.send([3, again[1], {"status": "Rejected"}])
+
+        async def refused() -> bool:
+            return bool(
+                await story.rows("SELECT FROM station_commands WHERE requested_by = 'boot' AND status = 'rejected'")
+            )
+
+        await until(refused, "the refusal is recorded")
+        assert (await story.session(started.session.id)).state is SessionState.PENDING
+        answer = await charger.call("StartTransaction", connectorId=1, idTag=tag, meterStart=1000, timestamp=stamp())
+        assert answer["idTagInfo"] == {"status": "Accepted"}
+        await stop(charger, answer["transactionId"], 1000)

@@ -21,6 +21,8 @@ REPEATABLE_ACTIONS = frozenset(
 )
 REMOTE_START = "RemoteStartTransaction"
 REMOTE_STOP = "RemoteStopTransaction"
+REPEATED_BY_BOOT = "boot"
+"""``requested_by`` of a start that is repeated because the charger has booted; its refusal decides nothing."""
 
 
 class CommandStatus(StrEnum):

@@ -17,6 +17,20 @@ async def never_started(conn: Conn, created_before: datetime, limit: int) -> lis
     )
 
 
+async def waiting_unasked(conn: Conn, station_id: str, created_after: datetime) -> list[str]:
+    """Sessions of a station that wait for their StartTransaction while no RemoteStart is on its way."""
+    return await _ids(
+        conn,
+        """SELECT c.id FROM charging_sessions c
+            WHERE c.station_id = %s AND c.state = 'pending' AND c.created_at > %s
+              AND NOT EXISTS (SELECT FROM station_commands k
+                               WHERE k.session_id = c.id AND k.action = 'RemoteStartTransaction'
+                                 AND k.status IN ('queued', 'sent'))
+            ORDER BY c.created_at""",
+        (station_id, created_after),
+    )
+
+
 async def too_long(conn: Conn, created_before: datetime, limit: int) -> list[str]:
     return await _ids(
         conn,

@@ -9,7 +9,7 @@ from evpower.charging.service.meter_updates import (
     quarantine_readings,
     stop_closed,
 )
-from evpower.charging.service.start import start
+from evpower.charging.service.start import start, start_again
 from evpower.charging.service.start_transaction import start_transaction
 from evpower.charging.service.stop import remote_start_rejected, remote_stop_rejected, request_stop
 from evpower.charging.service.stop_transaction import quarantine_stop, stop_transaction
@@ -36,6 +36,7 @@ __all__ = [
     "remote_stop_rejected",
     "request_stop",
     "start",
+    "start_again",
     "start_transaction",
     "stop_closed",
     "stop_transaction",

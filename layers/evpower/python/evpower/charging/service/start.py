@@ -7,10 +7,11 @@ from psycopg.errors import UniqueViolation
 
 from evpower.accounts import service as accounts
 from evpower.accounts.models import Client, LedgerType, Movement
-from evpower.charging.models import LimitType, Session, Started, StartRequest
+from evpower.charging.models import LimitType, Session, SessionState, Started, StartRequest
 from evpower.charging.repository import sessions
+from evpower.charging.repository import sweeps as queries
 from evpower.commands import service as commands
-from evpower.commands.models import REMOTE_START, NewCommand
+from evpower.commands.models import REMOTE_START, REPEATED_BY_BOOT, NewCommand
 from evpower.config import Settings, get_settings
 from evpower.db import Conn
 from evpower.errors import (
@@ -92,6 +93,36 @@ async def start(conn: Conn, request: StartRequest, now: datetime) -> Started:
         station_online=station.connected,
         estimated_cost=estimate,
     )
+
+
+async def start_again(conn: Conn, station_id: str, now: datetime) -> list[str]:
+    """RemoteStart once more for sessions that wait at a station that has booted; the commands to dispatch.
+
+    Use case: the charger accepted the start and rebooted before the cable was plugged in: it has forgotten it. Only
+    sessions younger than the refund's ten minutes are started (ocpp.md §3). A refusal of the repeat refunds nothing,
+    because the charger may have begun already and tell so from its queue; the ten minutes decide.
+    """
+    lifetime = timedelta(seconds=get_settings().no_connection_after_s)
+    started = []
+    for session_id in await queries.waiting_unasked(conn, station_id, now - lifetime):
+        session = await sessions.lock(conn, session_id)
+        if session is None or session.state is not SessionState.PENDING:
+            continue
+        command = await commands.enqueue(
+            conn,
+            NewCommand(
+                station_id=station_id,
+                action=REMOTE_START,
+                payload={"connectorId": session.connector_id, "idTag": session.id_tag},
+                session_id=session_id,
+                expires_at=session.created_at + lifetime,
+                requested_by=REPEATED_BY_BOOT,
+                correlation_id=session.correlation_id,
+            ),
+            now,
+        )
+        started.append(command.id)
+    return started
 
 
 def _check_limits(request: StartRequest) -> None:
