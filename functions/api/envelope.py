@@ -13,6 +13,10 @@ from evpower.errors import EvPowerError
 from evpower.money import number
 from functions.api.context import RequestContext
 
+# What is wrong with a request is told to its developer in English, whatever the driver's language. Not where it would
+# help somebody who tries credentials, and not for faults of ours.
+_EXPLAINED = frozenset(range(400, 500)) - {401, 403}
+
 
 class JsonResponse(JSONResponse):
     """JSON by orjson; a Decimal or naive date-time that slipped through fails loudly instead of changing its form."""
@@ -38,6 +42,8 @@ def body_of(error: EvPowerError, context: RequestContext) -> dict[str, Any]:
     if field := error.details.get("field"):
         message = f"{message.rstrip('.')}: {field}"
     details = {name: value for name, value in error.details.items() if value is not None}
+    if error.reason and error.http_status in _EXPLAINED:
+        details["reason"] = error.reason
     return {
         **details,
         "success": False,

@@ -124,7 +124,8 @@ async def test_a_wrong_query_names_its_parameter(http: httpx.AsyncClient) -> Non
     ],
 )
 async def test_bodies_that_two_parsers_may_read_differently_are_refused(http: httpx.AsyncClient, body: bytes) -> None:
-    envelope(await http.post("/probe/echo", content=body, headers=JSON), 400, "invalid_request")
+    refused = envelope(await http.post("/probe/echo", content=body, headers=JSON), 400, "invalid_request")
+    assert refused["reason"], "the developer of a client is told what is wrong with it"
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/xml", "multipart/form-data; boundary=x", "nonsense"])
