@@ -23,6 +23,7 @@ from socket_tier.call_failures import CallFailed, CallRefused, CallTimedOut, Con
 from socket_tier.dialect import Outcome
 from socket_tier.registry import Registry, StationConnection
 from socket_tier.schemas import OutboundInvalid
+from socket_tier.tasks import cancel_all
 from socket_tier.unavailable import is_unavailable
 
 log = get_logger(__name__)
@@ -106,9 +107,7 @@ class Dispatcher:
             del waiting[1:]  # not claimed: stays queued for the instance that the station connects to next
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=patience_s)
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await cancel_all(self._tasks)
 
     # --- taking commands ----------------------------------------------------------------------------------------
 

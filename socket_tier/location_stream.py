@@ -22,6 +22,7 @@ from evpower.realtime.events import Event
 from evpower.realtime.service import CHANNEL, changed_stations
 from socket_tier.status_board import StatusBoard
 from socket_tier.stream_client import StreamClient
+from socket_tier.tasks import cancel_all
 from socket_tier.unavailable import is_unavailable
 
 if TYPE_CHECKING:
@@ -92,9 +93,7 @@ class LocationStream:
 
     async def stop(self) -> None:
         """Close every stream socket (the app connects again, to another instance) and stop."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await cancel_all(self._tasks)
         closing = [socket.close(RESTART, "the server restarts") for socket in self._clients.values()]
         await asyncio.gather(*closing, return_exceptions=True)
         await self._redis.aclose()

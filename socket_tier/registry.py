@@ -23,6 +23,7 @@ import orjson
 from evpower.logging import get_logger
 from evpower.redis_client import redis_errors
 from socket_tier.redis_link import PROBE_S, RedisAway, RedisLink
+from socket_tier.tasks import cancel_all
 
 if TYPE_CHECKING:
     from evpower.redis_client import RedisClient
@@ -158,9 +159,7 @@ class Registry:
 
     async def stop(self) -> None:
         """Give up every owner key and stop. Sockets are closed by the server, not here."""
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await cancel_all(self._tasks)
         await asyncio.gather(*(self.unregister(c) for c in list(self._connections.values())))
         with suppress(*redis_errors()):
             await self._redis.aclose()

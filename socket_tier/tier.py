@@ -33,6 +33,7 @@ from socket_tier.ocpp16.routes import DIALECT as OCPP16
 from socket_tier.registry import INBOX_BLOCK_S, Registry
 from socket_tier.server import SocketServer, TierSocket
 from socket_tier.services import Services
+from socket_tier.tasks import cancel_all
 
 log = get_logger(__name__)
 
@@ -158,9 +159,7 @@ class SocketTier:
             async with asyncio.timeout(DRAIN_S):
                 await self.server.wait_closed()
                 await self.flush.drained()
-        for task in self._background:
-            task.cancel()
-        await asyncio.gather(*self._background, return_exceptions=True)
+        await cancel_all(self._background)
         await self.liveness.flush()
         await self.registry.stop()
         await self.publisher.close()
