@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from evpower.commands.models import Command, CommandStatus
+from evpower.db import Conn
 from socket_tier.pacing import Pace
 from socket_tier.schemas import SchemaSet
 
@@ -19,6 +21,7 @@ Payload: TypeAlias = dict[str, Any]
 Handler: TypeAlias = "Callable[[Charger, Payload], Awaitable[Payload]]"
 QuickHandler: TypeAlias = "Callable[[Charger, Payload, Callable[[Payload | Exception], None]], bool]"
 FaultHandler: TypeAlias = "Callable[[Charger, Any, str], Awaitable[Payload]]"
+OutcomeHook: TypeAlias = Callable[[Conn, Command, CommandStatus, Mapping[str, Any] | None], Awaitable[None]]
 
 
 class CallFault(Exception):
@@ -81,11 +84,17 @@ class CommandSpec:
         patience: how many times ``OCPP_CALL_TIMEOUT_S`` the answer may take. More than once only for work that
             chargers do before they answer; other commands of the station, a stop among them, wait for it.
         on_answer: stores what the answer tells (configuration), after the answer arrived.
+        on_outcome: changes stored state that depends on the outcome, in the transaction that records it and before
+            the command's row is locked. Gets the command as it ends (``finished_at`` is the present moment), the
+            outcome, and the answer: None when the charger gave an error (failed) or nothing in time (timed_out).
+            Not called for commands that end without their connection (expired, lost): such an end is read from the
+            command's row. When it fails, the outcome is recorded without it, and operators are told.
     """
 
     accepted: frozenset[str] = frozenset({"Accepted"})
     patience: float = 1.0
     on_answer: "Callable[[Charger, Payload, Payload], Awaitable[None]] | None" = None
+    on_outcome: OutcomeHook | None = None
 
     def outcome(self, answer: Mapping[str, Any]) -> Outcome:
         """Map the charger's answer to accepted or rejected."""

@@ -8,6 +8,7 @@ so ``sent`` is never said of a frame that waits.
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -19,8 +20,9 @@ from evpower.db import Conn, Database
 from evpower.ids import correlation_id
 from evpower.logging import get_logger
 from evpower.metrics import emit
+from evpower.stations import service as stations
 from socket_tier.call_failures import CallFailed, CallRefused, CallTimedOut, ConnectionGone
-from socket_tier.dialect import Outcome
+from socket_tier.dialect import Outcome, OutcomeHook
 from socket_tier.registry import Registry, StationConnection
 from socket_tier.schemas import OutboundInvalid
 from socket_tier.tasks import cancel_all
@@ -34,6 +36,7 @@ POLL_DEGRADED_S = 1.0
 CALL_TIMEOUT_S = 30.0
 _LEASE_MARGIN = timedelta(seconds=30)
 _RECORD_PATIENCE_S = 25.0  # below the lease's margin: after that the sweep judges the command
+NOT_STORED = "what follows from this outcome could not be stored"
 
 Hook = Callable[[Conn, Command, str, datetime], Awaitable[None]]
 Changed = Callable[[list[str]], Awaitable[None]]
@@ -188,6 +191,8 @@ class Dispatcher:
 
     async def _call(self, connection: StationConnection, command: Command) -> CommandStatus:
         """Write the frame, wait for the answer, record it; the status that the command has now."""
+        spec = connection.dialect.commands.get(command.action)
+        hook = None if spec is None else spec.on_outcome
         try:
             timeout = self._call_timeout_s * connection.dialect.patience(command.action)
             answer = await connection.call(command.action, command.payload, timeout)
@@ -195,19 +200,19 @@ class Dispatcher:
             if command.repeatable or not error.written:
                 # Use case: a busy charger misses a RemoteStop. It is written again until it expires.
                 return await self._record_lost(command, str(error), written=error.written)
-            return await self._record(command, CommandStatus.TIMED_OUT, error=str(error))
+            return await self._record(command, hook, CommandStatus.TIMED_OUT, error=str(error))
         except ConnectionGone as error:
             return await self._record_lost(command, str(error))
         except (CallRefused, OutboundInvalid, CallFailed) as error:
-            return await self._record(command, CommandStatus.FAILED, error=str(error))
-        spec = connection.dialect.commands[command.action]
-        accepted = spec.outcome(answer) is Outcome.ACCEPTED
+            return await self._record(command, hook, CommandStatus.FAILED, error=str(error))
+        accepted = spec is not None and spec.outcome(answer) is Outcome.ACCEPTED
         outcome = CommandStatus.ACCEPTED if accepted else CommandStatus.REJECTED
-        return await self._record(command, outcome, response=answer)
+        return await self._record(command, hook, outcome, response=answer)
 
     async def _record(
         self,
         command: Command,
+        on_outcome: OutcomeHook | None,
         outcome: CommandStatus,
         *,
         response: dict[str, Any] | None = None,
@@ -215,17 +220,33 @@ class Dispatcher:
     ) -> CommandStatus:
         now = self._clock.now()
         hook = HOOKS.get((command.action, outcome))
-        reason = outcome.value
+        ended = replace(command, status=outcome, finished_at=now, response=response, error=error)
 
-        async def work(conn: Conn) -> None:
-            # The outcome's consequences first: client and session are locked before the command row.
-            if hook is not None:
-                await hook(conn, command, reason, now)
+        async def finish(conn: Conn, error: str | None) -> None:
             if not await service.finish(conn, command, outcome, now, response=response, error=error):
                 raise _MovedOn
 
+        async def causes(conn: Conn) -> None:
+            if hook is not None:
+                await hook(conn, command, outcome.value, now)
+
+        async def whole(conn: Conn) -> None:
+            # The outcome's consequences first: client and session are locked before the command row.
+            await causes(conn)
+            if on_outcome is not None:
+                await on_outcome(conn, ended, outcome, response)
+            await finish(conn, error)
+
+        async def without_stored_state(conn: Conn) -> None:
+            await causes(conn)
+            told = {"command_id": command.id, "action": command.action, "outcome": outcome.value}
+            await stations.add_event(
+                conn, command.station_id, "command_outcome_not_stored", now, payload=told, severity="error"
+            )
+            await finish(conn, "; ".join(filter(None, (error, NOT_STORED))))
+
         try:
-            await self._persistently(work)
+            await self._persistently(whole, without_stored_state if on_outcome is not None else None)
         except _MovedOn:
             log.warning("answer came after the lease", extra={"command_id": command.id, "outcome": outcome})
             return outcome
@@ -243,8 +264,13 @@ class Dispatcher:
         log.info("command unanswered", extra={"command_id": command.id, "action": command.action, "status": status})
         return status
 
-    async def _persistently(self, work: Callable[[Conn], Awaitable[Any]]) -> Any:
-        """Commit an outcome even if PostgreSQL is away for a moment: losing it would leave the command to its lease."""
+    async def _persistently(
+        self, work: Callable[[Conn], Awaitable[Any]], instead: Callable[[Conn], Awaitable[Any]] | None = None
+    ) -> Any:
+        """Commit an outcome even if PostgreSQL is away for a moment: losing it would leave the command to its lease.
+
+        ``instead`` is committed when ``work`` itself cannot be.
+        """
         pause = 0.1
         async with asyncio.timeout(_RECORD_PATIENCE_S):
             while True:
@@ -252,7 +278,11 @@ class Dispatcher:
                     return await self._database.run(work)
                 except Exception as error:
                     if not is_unavailable(error):
-                        raise
+                        if instead is None or isinstance(error, _MovedOn):
+                            raise
+                        log.exception("an outcome's stored state cannot be changed; the outcome itself is kept")
+                        work, instead = instead, None
+                        continue
                     await asyncio.sleep(pause)
                     pause = min(pause * 2, 2.0)
 
