@@ -1,0 +1,1 @@
+"""CDK stacks, one module each. Nothing here is imported by the product."""

@@ -1,0 +1,1 @@
+"""Dashboard, alarms and the topic that they report to. Their content is in :mod:`infra.observability`."""
