@@ -38,6 +38,13 @@ class Settings(BaseSettings):
     sqs_payment_checks_queue_url: str = ""
     sqs_push_queue_url: str = ""
 
+    # Files of chargers and operators (firmware, logs) in an S3 bucket; empty: none
+    files_bucket: str = ""
+    files_endpoint_url: str | None = None  # another S3 endpoint than AWS_ENDPOINT_URL
+    files_access_key_id: str = ""  # signs the links; empty: the process's own credentials
+    files_secret_access_key: SecretStr = SecretStr("")
+    firmware_max_bytes: int = 512 * 1024 * 1024
+
     # Authentication
     supabase_url: str = ""
     supabase_anon_key: SecretStr = SecretStr("")

@@ -1,0 +1,1 @@
+"""Files that chargers and operators exchange through signed links: firmware, logs, diagnostics."""
