@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from infra.functions import FUNCTIONS
 from infra.local import sms_standin
 from infra.local.lambda_pool import FunctionDefinition, base_environment
 from infra.local.processes import LOOPBACK, ROOT
@@ -54,21 +55,23 @@ class LocalOptions:
     sample_interval_s: float = 2.0
 
 
+# The stop route waits up to 6 s in its process, hence the room to grow.
+_WARM = {"api": 3}
+_MAXIMUM = {"api": 10, "payment_webhook": 3, "sweeps": 3}
+
+
 def functions() -> list[FunctionDefinition]:
-    """Every Lambda function; time-outs as CDK gives them, numbers of processes for a laptop."""
-    as_worker = {"DATABASE_ROLE": "evpower_worker"}
-    as_api = {"DATABASE_ROLE": "evpower_api"}
+    """Every Lambda function as AWS gets it, with numbers of processes for a laptop."""
     return [
-        # The stop route waits up to 6 s in its process, hence the room to grow.
-        FunctionDefinition("api", "functions.api.handler.handler", 29, warm=3, maximum=10, environment=as_api),
         FunctionDefinition(
-            "payment_webhook", "functions.payment_webhook.handler.handler", 10, maximum=3, environment=as_worker
-        ),
-        FunctionDefinition(
-            "payment_checks", "functions.payment_checks.handler.handler", 30, maximum=2, environment=as_worker
-        ),
-        FunctionDefinition("push", "functions.push.handler.handler", 30, maximum=2, environment=as_worker),
-        FunctionDefinition("sweeps", "functions.sweeps.handler.handler", 60, maximum=3, environment=as_worker),
+            spec.name,
+            spec.handler,
+            spec.timeout_s,
+            warm=_WARM.get(spec.name, 1),
+            maximum=_MAXIMUM.get(spec.name, 2),
+            environment={"DATABASE_ROLE": spec.database_role},
+        )
+        for spec in FUNCTIONS.values()
     ]
 
 

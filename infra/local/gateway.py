@@ -2,32 +2,22 @@
 
 import asyncio
 import logging
-import re
 from collections import deque
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from aiohttp import web
 
+from infra.functions import GATEWAY_TIMEOUT_S
 from infra.gateway_responses import GATEWAY_RESPONSES, HEADERS
 from infra.local.lambda_pool import LambdaFunction
 from infra.local.processes import LOOPBACK, LocalSystemError
 from infra.local.rest_event import HttpRequest, MalformedProxyResponseError, http_response, proxy_event
 from infra.local.runtime_api import Result, trace_header
 from infra.local.websocket_tunnel import tunnel
+from infra.paths import MAX_BODY_BYTES, WEBHOOK_PATHS, is_socket_path
 
 _log = logging.getLogger(__name__)
-
-_MAX_BODY = 10 * 1024 * 1024  # API Gateway's limit
-_TIMEOUT_S = 29.0  # API Gateway's limit
-_STREAMS = {"/api/v1/locations/stream", "/api/v1/ws/locations", "/api/v1/locations/ws/locations"}
-_SOCKET_PATH = re.compile(r"^/(ws|ocpp)(/|$)")
-_WEBHOOKS = {"/api/v1/payment/webhook", "/api/payment/webhook"}
-
-
-def is_socket_path(path: str) -> bool:
-    """Whether ``path`` belongs to the socket tier (the same behaviours as in CloudFront)."""
-    return path.rstrip("/") in _STREAMS or _SOCKET_PATH.match(path) is not None
 
 
 def _gateway_answer(kind: str, extra: dict[str, str] | None = None) -> web.Response:
@@ -54,7 +44,7 @@ class Gateway:
 
     async def start(self) -> None:
         """Listen on loopback; raises `LocalSystemError` when the port is taken."""
-        app = web.Application(client_max_size=_MAX_BODY)
+        app = web.Application(client_max_size=MAX_BODY_BYTES)
         app.router.add_route("*", "/{path:.*}", self._handle)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, auto_decompress=False)
         await self._runner.setup()
@@ -80,7 +70,7 @@ class Gateway:
             body = await request.read()
         except web.HTTPRequestEntityTooLarge:
             return _gateway_answer("REQUEST_TOO_LARGE")
-        is_webhook = request.method == "POST" and path in _WEBHOOKS
+        is_webhook = request.method == "POST" and path in WEBHOOK_PATHS
         function = self._payment_webhook if is_webhook else self._api
         wire = HttpRequest(
             request.method,
@@ -92,7 +82,7 @@ class Gateway:
         )
         event = proxy_event(wire, datetime.now(UTC), trace_header())
         try:
-            result = await asyncio.wait_for(function.invoke(event), _TIMEOUT_S)
+            result = await asyncio.wait_for(function.invoke(event), GATEWAY_TIMEOUT_S)
         except TimeoutError:
             return _gateway_answer("INTEGRATION_TIMEOUT")
         return self._answer(function.definition.name, result)

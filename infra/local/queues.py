@@ -4,6 +4,8 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from infra.queues import DEAD_LETTER_RETENTION_S, QUEUES
+
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
@@ -15,33 +17,6 @@ LOCAL_CREDENTIALS = {
     "AWS_DEFAULT_REGION": REGION,
     "AWS_EC2_METADATA_DISABLED": "true",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class QueueDefinition:
-    """One queue with its dead-letter queue; times in seconds."""
-
-    name: str
-    visibility_timeout_s: int
-    max_receive_count: int
-    setting: str  # environment variable that carries the queue's URL
-
-    @property
-    def fifo(self) -> bool:
-        return self.name.endswith(".fifo")
-
-    @property
-    def dead_letter_name(self) -> str:
-        return f"{self.name.removesuffix('.fifo')}-dlq{'.fifo' if self.fifo else ''}"
-
-
-# commands: a consumer only hands a message over, it never waits for the charger, hence the short time-out.
-# payment-checks: six times the function's time-out, as AWS asks for an event source.
-QUEUES = (
-    QueueDefinition("commands.fifo", 30, 20, "SQS_COMMANDS_QUEUE_URL"),
-    QueueDefinition("payment-checks", 180, 8, "SQS_PAYMENT_CHECKS_QUEUE_URL"),
-    QueueDefinition("push", 180, 5, "SQS_PUSH_QUEUE_URL"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +57,8 @@ def create_queues(endpoint_url: str) -> SqsEndpoint:
     for queue in QUEUES:
         attributes: dict[Any, str] = {"FifoQueue": "true"} if queue.fifo else {}
         dead = client.create_queue(
-            QueueName=queue.dead_letter_name, Attributes=attributes | {"MessageRetentionPeriod": "1209600"}
+            QueueName=queue.dead_letter_name,
+            Attributes=attributes | {"MessageRetentionPeriod": str(DEAD_LETTER_RETENTION_S)},
         )["QueueUrl"]
         arn = client.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
         redrive = {"deadLetterTargetArn": arn, "maxReceiveCount": queue.max_receive_count}

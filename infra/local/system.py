@@ -35,6 +35,7 @@ from infra.local.services import Postgres, Service, SqsServer, Valkey
 from infra.local.sms_standin import SmsStandin
 from infra.local.sqs_source import SqsSource
 from infra.local.supervision import Supervisor
+from infra.queues import BATCH_SIZE, QUEUES
 
 _log = logging.getLogger(__name__)
 Progress = Callable[[str], None]
@@ -294,8 +295,10 @@ class LocalSystem:
             socket_tier_ports=self.socket_tier_ports,
         )
         await gateway.start()
-        for queue, function in (("payment-checks", "payment_checks"), ("push", "push")):
-            source = SqsSource(self.sqs, queue, self.functions[function])
+        for queue in QUEUES:
+            if queue.function is None:
+                continue
+            source = SqsSource(self.sqs, queue.name, self.functions[queue.function], batch_size=BATCH_SIZE)
             source.start()
             self._stack.push_async_callback(source.stop)
         self.scheduler = Scheduler(self.functions["sweeps"], intervals=self.options.schedule_intervals)

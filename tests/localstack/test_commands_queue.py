@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from infra.local.queues import QUEUES, SqsEndpoint
+from infra.local.queues import SqsEndpoint
+from infra.queues import QUEUES
 
 
 @pytest.fixture

@@ -11,8 +11,9 @@ import psycopg
 import pytest
 
 from infra.local.processes import LocalSystemError, accepts_connections, free_port, require_port
-from infra.local.queues import QUEUES, SqsEndpoint
+from infra.local.queues import SqsEndpoint
 from infra.local.services import Postgres, Valkey, ValkeyCluster
+from infra.queues import QUEUES
 
 
 def test_each_test_gets_a_migrated_database_of_its_own(database_url: str) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from infra.gateway_responses import GATEWAY_RESPONSES
-from infra.local.gateway import is_socket_path
 from infra.local.rest_event import HttpRequest, MalformedProxyResponseError, http_response, proxy_event
+from infra.paths import is_socket_path
 
 _NOW = datetime(2026, 11, 1, 12, 30, 5, tzinfo=UTC)
 
