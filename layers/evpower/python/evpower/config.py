@@ -142,6 +142,21 @@ class Settings(BaseSettings):
     ocpp_max_connections: int = 10_000
     ocpp_max_connections_per_address: int = 2_000
     trusted_proxies: str = ""  # comma-separated networks whose X-Forwarded-For and client-certificate headers count
+    # Begin of the names of the headers with which the load balancer passes a client certificate that it has verified,
+    # e.g. X-Amzn-Mtls-Clientcert. Only where every way through the trusted proxies asks for certificates: on another
+    # listener anybody could send them. Empty: such headers mean nothing.
+    client_certificate_header: str = ""
+
+    # Credentials of chargers
+    station_secrets_key: SecretStr = SecretStr("")  # seals keys on their way to chargers; empty: from the token secret
+    certificate_authority: Literal["off", "local", "aws"] = "off"  # who signs the chargers' certificates
+    ca_certificate: str = ""  # local: PEM of the authority's certificate, and those above it
+    ca_key: SecretStr = SecretStr("")  # local: PEM of its private key
+    ca_arn: str = ""  # aws: the private authority
+    cpo_name: str = ""  # organisation that the chargers' requests must name (CpoName); empty: not looked at
+    certificate_days: int = Field(default=365, ge=1, le=3650)
+    certificate_warning_days: str = "30,7"
+    certificate_renew_days: int = Field(default=30, ge=1, le=365)
 
     # Edge
     cors_origins: str = "https://localhost,capacitor://localhost,http://localhost:3000"
@@ -158,6 +173,22 @@ class Settings(BaseSettings):
     @property
     def cors_origin_list(self) -> list[str]:
         return [origin.strip() for origin in self.cors_origins.split(",") if origin.strip()]
+
+    @property
+    def certificate_warnings(self) -> tuple[int, ...]:
+        """Days before expiry at which operators are told, largest first; 0, the expiry itself, is always among them."""
+        days = {int(item) for item in self.certificate_warning_days.split(",") if item.strip()}
+        return tuple(sorted(days | {0}, reverse=True))
+
+    @model_validator(mode="after")
+    def _refuse_half_an_authority(self) -> Self:
+        if self.certificate_authority == "local" and not (self.ca_certificate and self.ca_key.get_secret_value()):
+            raise ValueError("CERTIFICATE_AUTHORITY=local needs CA_CERTIFICATE and CA_KEY")
+        if self.certificate_authority == "aws" and not self.ca_arn:
+            raise ValueError("CERTIFICATE_AUTHORITY=aws needs CA_ARN")
+        if any(not 0 <= days <= 3650 for days in self.certificate_warnings):
+            raise ValueError("CERTIFICATE_WARNING_DAYS are whole days, separated by commas")
+        return self
 
     @model_validator(mode="after")
     def _refuse_half_an_obank(self) -> Self:
@@ -183,6 +214,9 @@ class Settings(BaseSettings):
                 raise ValueError("AUTH_TOKEN_SECRET still has its development value: set a secret of your own")
             if len(self.auth_token_secret.get_secret_value()) < 32:
                 raise ValueError("AUTH_TOKEN_SECRET is too short: HS256 wants at least 32 characters (RFC 7518 3.2)")
+            sealing = self.station_secrets_key.get_secret_value()
+            if sealing and len(sealing) < 32:
+                raise ValueError("STATION_SECRETS_KEY is too short: at least 32 characters")
         if self.environment == "production":
             if self.allow_unauthenticated_stations:
                 raise ValueError("ALLOW_UNAUTHENTICATED_STATIONS must not be set in production")

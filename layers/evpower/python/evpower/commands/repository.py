@@ -117,6 +117,14 @@ async def queued_for(conn: Conn, epochs: Mapping[str, int], now: datetime, limit
             WHERE c.status = 'queued' AND c.expires_at > %s
             ORDER BY c.created_at, c.id
             LIMIT %s""",
+async def replace_member(conn: Conn, command_id: str, member: str, value: str) -> None:
+    """Overwrite one member of the payload."""
+    await conn.execute(
+        "UPDATE station_commands SET payload = jsonb_set(payload, ARRAY[%s], to_jsonb(%s::text), false) WHERE id = %s",
+        (member, value, command_id),
+    )
+
+
         (list(epochs), list(epochs.values()), now, limit),
     )
     return [QueuedRef(row["station_id"], row["id"]) for row in await cursor.fetchall()]

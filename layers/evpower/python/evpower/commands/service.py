@@ -7,8 +7,17 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from evpower.commands import repository
-from evpower.commands.models import REMOTE_START, Command, CommandStatus, NewCommand, QueuedRef, Redelivery
+from evpower.commands import repository, sealed
+from evpower.commands.failures import CommandUnderWay
+from evpower.commands.models import (
+    REMOTE_START,
+    Command,
+    CommandFilter,
+    CommandStatus,
+    NewCommand,
+    QueuedRef,
+    Redelivery,
+)
 from evpower.db import Conn
 from evpower.ids import correlation_id, new_id
 
@@ -98,7 +107,7 @@ async def finish(
         outcome,
         only_from=CommandStatus.SENT,
         attempt=command.attempt,
-        response=response,
+        response=sealed.shown_answer(command.action, response),
         error=error,
         now=now,
     )
@@ -144,3 +153,8 @@ async def expire_and_redeliver(conn: Conn, now: datetime, limit: int = 100) -> R
         failed=count(CommandStatus.FAILED),
         to_send=[command for command, connected in rows if connected and command.status is CommandStatus.QUEUED],
     )
+async def forget_secret(conn: Conn, command_id: str, member: str) -> None:
+    """Put ``***`` in the place of a sealed member of the command's payload."""
+    await repository.replace_member(conn, command_id, member, sealed.SHOWN)
+
+

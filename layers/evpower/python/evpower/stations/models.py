@@ -144,6 +144,14 @@ class Location:
 
 
 @dataclass(frozen=True, slots=True)
+class CandidateKey:
+    """An AuthorizationKey that the charger may have taken over; ``hash`` as :mod:`evpower.stations.credentials`."""
+
+    id: str
+    hash: str
+
+
+@dataclass(frozen=True, slots=True)
 class Admission:
     """What the WebSocket upgrade needs to know of a station (ocpp.md §1)."""
 
@@ -158,6 +166,10 @@ class Admission:
     meter_interval_s: int | None
     connection_epoch: int
     location_id: str | None
+    security_profile: int = 0
+    requested_security_profile: int | None = None
+    credentials_version: int = 0
+    candidate_keys: tuple[CandidateKey, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,14 +132,26 @@ async def load_for_admission(conn: Conn, ref: str) -> Admission | None:
 
 
 async def claim_connection(
-    conn: Conn, station_id: str, instance_id: str, now: datetime, *, protocol: str | None = None
+    conn: Conn,
+    station_id: str,
+    instance_id: str,
+    now: datetime,
+    *,
+    protocol: str | None = None,
+    security: int | None = None,
+    credentials_version: int | None = None,
 ) -> int:
     """Take the station for a new socket: the newest wins. The epoch fences out all earlier ones.
 
+    ``security``: the security profile that the socket has proven; ``credentials_version`` as it was when its
+    credentials were checked.
+
     Raises:
-        StationNotFound: the station was removed in the meantime.
+        StationNotFound: the station was removed, or its credentials were revoked, in the meantime.
     """
-    epoch = await rows.claim_connection(conn, station_id, instance_id, protocol, now)
+    epoch = await rows.claim_connection(
+        conn, station_id, instance_id, protocol, now, security=security, credentials_version=credentials_version
+    )
     if epoch is None:
         raise StationNotFound
     return epoch

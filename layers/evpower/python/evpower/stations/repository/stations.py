@@ -6,7 +6,15 @@ from datetime import datetime
 from psycopg.types.json import Jsonb
 
 from evpower.db import Conn
-from evpower.stations.models import AdminStatus, Admission, BootInfo, RegistrationStatus, Station, StationRef
+from evpower.stations.models import (
+    AdminStatus,
+    Admission,
+    BootInfo,
+    CandidateKey,
+    RegistrationStatus,
+    Station,
+    StationRef,
+)
 from evpower.stations.repository.rows import STATION, station_of
 
 
@@ -27,8 +35,15 @@ async def admission(conn: Conn, ref: str) -> Admission | None:
         """
         SELECT s.id AS station_id, s.serial_number, s.status, s.registration_status, s.auth_key_hash,
                s.allow_missing_subprotocol, s.answers_pings, s.heartbeat_interval_s, s.meter_interval_s,
-               s.connection_epoch, s.location_id
-          FROM stations s WHERE s.id = %(ref)s OR s.serial_number = %(ref)s
+               s.connection_epoch, s.location_id, s.security_profile, s.requested_security_profile,
+               s.credentials_version, k.keys
+          FROM stations s
+          LEFT JOIN LATERAL (
+                SELECT array_agg(ARRAY[c.id, c.key_hash] ORDER BY c.ordinal) AS keys
+                  FROM station_key_candidates c LEFT JOIN station_commands m ON m.id = c.command_id
+                 WHERE c.station_id = s.id
+                   AND coalesce(m.status, '') NOT IN ('rejected', 'expired')) k ON true
+         WHERE s.id = %(ref)s OR s.serial_number = %(ref)s
          ORDER BY (s.id = %(ref)s) DESC LIMIT 1""",
         {"ref": ref},
     )
@@ -36,7 +51,10 @@ async def admission(conn: Conn, ref: str) -> Admission | None:
     if row is None:
         return None
     status, registration = AdminStatus(row["status"]), RegistrationStatus(row["registration_status"])
-    return Admission(**{**row, "status": status, "registration_status": registration})
+    candidates = tuple(CandidateKey(*pair) for pair in row.pop("keys") or ())
+    return Admission(
+        **{**row, "status": status, "registration_status": registration, "candidate_keys": candidates}
+    )
 
 
 async def count_connected(conn: Conn, seen_after: datetime) -> int:
@@ -65,21 +83,41 @@ async def count_owned(conn: Conn, owner_id: str | None) -> tuple[int, int]:
 
 
 async def claim_connection(
-    conn: Conn, station_id: str, instance: str, protocol: str | None, now: datetime
+    conn: Conn,
+    station_id: str,
+    instance: str,
+    protocol: str | None,
+    now: datetime,
+    *,
+    security: int | None,
+    credentials_version: int | None,
 ) -> int | None:
-    """Take the station for a new socket; its epoch. The row lock orders concurrent claims, the sequence names them."""
+    """Take the station for a new socket; its epoch. The row lock orders concurrent claims, the sequence names them.
+
+    None also when credentials were revoked since ``credentials_version``.
+    """
     cursor = await conn.execute(
         """
-        WITH locked AS (SELECT id FROM stations WHERE id = %(id)s FOR UPDATE),
+        WITH locked AS (
+                SELECT id FROM stations
+                 WHERE id = %(id)s AND credentials_version = coalesce(%(version)s, credentials_version) FOR UPDATE),
              claimed AS (SELECT id, nextval('station_epoch_seq') AS epoch FROM locked)
         UPDATE stations s
            SET connection_epoch = c.epoch, connected_instance = %(instance)s, connected_at = %(now)s,
                ocpp_protocol = coalesce(%(protocol)s, s.ocpp_protocol),
+               connection_security = coalesce(%(security)s, s.connection_security),
                last_heartbeat_at = greatest(s.last_heartbeat_at, %(now)s),
                is_available = (s.registration_status = 'accepted'), updated_at = now()
           FROM claimed c WHERE s.id = c.id
         RETURNING s.connection_epoch""",
-        {"id": station_id, "instance": instance, "protocol": protocol, "now": now},
+        {
+            "id": station_id,
+            "instance": instance,
+            "protocol": protocol,
+            "now": now,
+            "security": security,
+            "version": credentials_version,
+        },
     )
     row = await cursor.fetchone()
     return int(row["connection_epoch"]) if row else None
