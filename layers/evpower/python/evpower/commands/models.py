@@ -1,4 +1,5 @@
-"""A command to a charger and its life: queued -> sent -> accepted | rejected | failed | timed_out | expired."""
+"""A command to a charger and its life: queued -> sent -> accepted | rejected | failed | timed_out | expired, or
+queued -> cancelled."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -35,6 +36,7 @@ class CommandStatus(StrEnum):
     FAILED = "failed"
     TIMED_OUT = "timed_out"
     EXPIRED = "expired"
+    CANCELLED = "cancelled"  # taken back by an operator before it was written
 
     @property
     def terminal(self) -> bool:
@@ -102,3 +104,13 @@ class Redelivery:
     expired: int = 0
     failed: int = 0
     to_send: list[Command] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class CommandFilter:
+    """Which commands of a station are wanted; ``None`` asks for nothing. ``before`` (exclusive) is a row's place."""
+
+    status: CommandStatus | None = None
+    action: str | None = None
+    is_open: bool | None = None
+    before: tuple[datetime, str] | None = None

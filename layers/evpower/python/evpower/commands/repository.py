@@ -6,17 +6,19 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from evpower.commands.models import REPEATABLE_ACTIONS, Command, CommandStatus, NewCommand, QueuedRef
+from evpower.commands.models import REPEATABLE_ACTIONS, Command, CommandFilter, CommandStatus, NewCommand, QueuedRef
 from evpower.db import Conn
 
 _COLUMNS = ", ".join(f"c.{name}" for name in Command.__slots__)
 
 
-async def insert(conn: Conn, command_id: str, new: NewCommand, lease_until: datetime, now: datetime) -> Command:
+async def insert(conn: Conn, command_id: str, new: NewCommand, lease_until: datetime, now: datetime) -> Command | None:
+    """The new row; None when the id is taken."""
     cursor = await conn.execute(
         f"""INSERT INTO station_commands AS c (id, station_id, action, payload, session_id, expires_at, lease_until,
                                                requested_by, correlation_id, created_at, updated_at)
             VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+                ON CONFLICT (id) DO NOTHING
             RETURNING {_COLUMNS}""",  # noqa: S608 - our own column names
         (
             command_id,
@@ -33,8 +35,7 @@ async def insert(conn: Conn, command_id: str, new: NewCommand, lease_until: date
         ),
     )
     row = await cursor.fetchone()
-    assert row is not None
-    return Command.from_row(row)
+    return None if row is None else Command.from_row(row)
 
 
 async def get(conn: Conn, command_id: str) -> Command | None:
@@ -44,6 +45,28 @@ async def get(conn: Conn, command_id: str) -> Command | None:
     )
     row = await cursor.fetchone()
     return None if row is None else Command.from_row(row)
+
+
+async def page(conn: Conn, station_id: str, wanted: CommandFilter, limit: int) -> list[Command]:
+    cursor = await conn.execute(
+        f"""SELECT {_COLUMNS} FROM station_commands c
+             WHERE c.station_id = %(station)s
+               AND (%(status)s::text IS NULL OR c.status = %(status)s)
+               AND (%(action)s::text IS NULL OR c.action = %(action)s)
+               AND (%(open)s::boolean IS NULL OR (c.status IN ('queued', 'sent')) = %(open)s)
+               AND (%(at)s::timestamptz IS NULL OR (c.created_at, c.id) < (%(at)s, %(id)s))
+             ORDER BY c.created_at DESC, c.id DESC LIMIT %(limit)s""",  # noqa: S608 - our own column names
+        {
+            "station": station_id,
+            "status": wanted.status,
+            "action": wanted.action,
+            "open": wanted.is_open,
+            "at": wanted.before[0] if wanted.before else None,
+            "id": wanted.before[1] if wanted.before else None,
+            "limit": limit,
+        },
+    )
+    return [Command.from_row(row) for row in await cursor.fetchall()]
 
 
 async def mark_sent(
@@ -94,6 +117,14 @@ async def close(
     return cursor.rowcount == 1
 
 
+async def replace_member(conn: Conn, command_id: str, member: str, value: str) -> None:
+    """Overwrite one member of the payload."""
+    await conn.execute(
+        "UPDATE station_commands SET payload = jsonb_set(payload, ARRAY[%s], to_jsonb(%s::text), false) WHERE id = %s",
+        (member, value, command_id),
+    )
+
+
 async def requeue(
     conn: Conn, command_id: str, *, attempt: int, lease_until: datetime, error: str, now: datetime
 ) -> bool:
@@ -117,14 +148,6 @@ async def queued_for(conn: Conn, epochs: Mapping[str, int], now: datetime, limit
             WHERE c.status = 'queued' AND c.expires_at > %s
             ORDER BY c.created_at, c.id
             LIMIT %s""",
-async def replace_member(conn: Conn, command_id: str, member: str, value: str) -> None:
-    """Overwrite one member of the payload."""
-    await conn.execute(
-        "UPDATE station_commands SET payload = jsonb_set(payload, ARRAY[%s], to_jsonb(%s::text), false) WHERE id = %s",
-        (member, value, command_id),
-    )
-
-
         (list(epochs), list(epochs.values()), now, limit),
     )
     return [QueuedRef(row["station_id"], row["id"]) for row in await cursor.fetchall()]

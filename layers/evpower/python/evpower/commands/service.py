@@ -19,6 +19,7 @@ from evpower.commands.models import (
     Redelivery,
 )
 from evpower.db import Conn
+from evpower.errors import IdempotencyConflict, NotFound
 from evpower.ids import correlation_id, new_id
 
 REDELIVER_AFTER = timedelta(seconds=30)
@@ -27,8 +28,14 @@ DEFAULT_LEASE = timedelta(seconds=75)
 """A sent command without an answer after this belongs to a dead instance (above every call's own timeout)."""
 
 
-async def enqueue(conn: Conn, new: NewCommand, now: datetime) -> Command:
-    """Insert the command as queued. After the commit the caller hands it to ``CommandQueue`` (or the dispatcher)."""
+async def enqueue(conn: Conn, new: NewCommand, now: datetime, *, command_id: str | None = None) -> Command:
+    """Insert the command as queued. After the commit the caller hands it to ``CommandQueue`` (or the dispatcher).
+
+    With a ``command_id`` that the caller derived from its request, a repeated request gets the first one's command.
+
+    Raises:
+        IdempotencyConflict: the id is another command's.
+    """
     if new.correlation_id is None:
         new = NewCommand(
             new.station_id,
@@ -39,7 +46,48 @@ async def enqueue(conn: Conn, new: NewCommand, now: datetime) -> Command:
             new.session_id,
             correlation_id.get(),
         )
-    return await repository.insert(conn, new_id(), new, min(now + REDELIVER_AFTER, new.expires_at), now)
+    lease_until = min(now + REDELIVER_AFTER, new.expires_at)
+    command = await repository.insert(conn, command_id or new_id(), new, lease_until, now)
+    if command is not None:
+        return command
+    command = None if command_id is None else await repository.get(conn, command_id)
+    assert command is not None
+    if (command.station_id, command.action, command.payload) != (new.station_id, new.action, dict(new.payload)):
+        raise IdempotencyConflict("The Idempotency-Key was used for another command")
+    return command
+
+
+async def page(conn: Conn, station_id: str, wanted: CommandFilter, limit: int) -> list[Command]:
+    """Commands of a station, newest first."""
+    return await repository.page(conn, station_id, wanted, limit)
+
+
+async def cancel(conn: Conn, station_id: str, command_id: str, by: str, now: datetime) -> Command:
+    """Take back a command that has not been written to the charger.
+
+    Raises:
+        NotFound: the station has no such command.
+        CommandUnderWay: it has been written, has ended, or moves a session, which has a stop of its own.
+    """
+    command = await repository.get(conn, command_id)
+    if command is None or command.station_id != station_id:
+        raise NotFound("no such command")
+    if command.session_id is not None:
+        raise CommandUnderWay("the command belongs to a charging session: stop the session instead")
+    if not await repository.close(
+        conn,
+        command_id,
+        CommandStatus.CANCELLED,
+        only_from=CommandStatus.QUEUED,
+        attempt=command.attempt,
+        response=None,
+        error=f"taken back by {by}",
+        now=now,
+    ):
+        raise CommandUnderWay
+    cancelled = await repository.get(conn, command_id)
+    assert cancelled is not None
+    return cancelled
 
 
 async def get(conn: Conn, command_id: str) -> Command | None:
@@ -113,6 +161,11 @@ async def finish(
     )
 
 
+async def forget_secret(conn: Conn, command_id: str, member: str) -> None:
+    """Put ``***`` in the place of a sealed member of the command's payload."""
+    await repository.replace_member(conn, command_id, member, sealed.SHOWN)
+
+
 async def connection_lost(
     conn: Conn, command: Command, error: str, now: datetime, *, written: bool = True
 ) -> CommandStatus:
@@ -153,8 +206,3 @@ async def expire_and_redeliver(conn: Conn, now: datetime, limit: int = 100) -> R
         failed=count(CommandStatus.FAILED),
         to_send=[command for command, connected in rows if connected and command.status is CommandStatus.QUEUED],
     )
-async def forget_secret(conn: Conn, command_id: str, member: str) -> None:
-    """Put ``***`` in the place of a sealed member of the command's payload."""
-    await repository.replace_member(conn, command_id, member, sealed.SHOWN)
-
-
