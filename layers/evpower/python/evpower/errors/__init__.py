@@ -27,6 +27,7 @@ from evpower.errors.access import (
     ValidationFailed,
 )
 from evpower.errors.base import LANGUAGES, EvPowerError
+from evpower.errors.charger_state import StateConflict
 from evpower.errors.charging import (
     ChargingLimitExceeded,
     ConnectorFaulted,
@@ -108,6 +109,7 @@ __all__ = [
     "ServiceUnavailable",
     "SessionAlreadyActive",
     "SessionNotFound",
+    "StateConflict",
     "StationMaintenance",
     "StationNotFound",
     "StationOffline",

@@ -217,6 +217,7 @@ class StatusChange:
     applied: bool
     changed: bool
     unexpected_connector: bool = False
+    previous: str | None = None  # the charger's status before, where the report was applied
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ from evpower.stations.views import (
 __all__ = [
     "add_event",
     "claim_connection",
+    "configuration",
     "connectors",
     "count_connected",
     "count_owned",
@@ -238,7 +239,14 @@ async def record_status(conn: Conn, station_id: str, report: StatusReport, now: 
     changed = added or (stored.ocpp_status, stored.error_code) != (report.status, report.error_code)
     if changed:
         await _status_event(conn, station_id, "status", report, now, severity=_severity(report))
-    return StatusChange(station_id, report.connector, applied=True, changed=changed, unexpected_connector=added)
+    return StatusChange(
+        station_id,
+        report.connector,
+        applied=True,
+        changed=changed,
+        unexpected_connector=added,
+        previous=stored.ocpp_status,
+    )
 
 
 def _clean_report(report: StatusReport) -> StatusReport:
@@ -284,6 +292,11 @@ async def store_configuration(
 ) -> None:
     """Keep what GetConfiguration told: items of ``key``, ``value``, ``readonly``, and the names it does not know."""
     await ports.store_configuration(conn, station_id, clean(list(keys)), clean(list(unknown)), now)
+
+
+async def configuration(conn: Conn, station_id: str) -> dict[str, str]:
+    """Values of the configuration keys as last read, by the key in lower case; keys without a value are left out."""
+    return await ports.configuration(conn, station_id)
 
 
 async def add_event(

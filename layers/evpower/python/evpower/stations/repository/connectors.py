@@ -132,6 +132,14 @@ async def store_configuration(
     )
 
 
+async def configuration(conn: Conn, station_id: str) -> dict[str, str]:
+    cursor = await conn.execute(
+        "SELECT lower(key) AS key, value FROM ocpp_configuration WHERE station_id = %s AND value IS NOT NULL",
+        (station_id,),
+    )
+    return {row["key"]: row["value"] for row in await cursor.fetchall()}
+
+
 async def add_event(
     conn: Conn,
     station_id: str,
