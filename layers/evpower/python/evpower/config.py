@@ -1,11 +1,12 @@
 """All settings, under the environment names of the product. Read once per process by :func:`get_settings`."""
 
+import os
 from decimal import Decimal
 from functools import lru_cache
 from typing import Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 _LOCAL_SECRET = "local-development-secret-do-not-deploy"  # noqa: S105 - refused in production below
 
@@ -19,6 +20,7 @@ class Settings(BaseSettings):
     log_level: str = "INFO"
     enable_swagger: bool = False
     sentry_dsn: str = ""
+    metrics_interval_s: float = Field(default=60.0, gt=0)  # how often the socket tier writes its metrics
     instance_id: str = ""
     git_commit: str = ""
     build_time: str = ""
@@ -169,6 +171,27 @@ class Settings(BaseSettings):
     meter_retention_days: int = 400
     event_retention_days: int = 90
     audit_retention_days: int = 1095
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, then Secrets Manager where SECRET_IDS is set, then the environment."""
+        usual = (env_settings, dotenv_settings, file_secret_settings)
+        if not os.environ.get("SECRET_IDS"):
+            return (init_settings, *usual)
+        from pydantic_settings import InitSettingsSource
+
+        from evpower.aws_secrets import secret_settings
+
+        found = {name.lower(): value for name, value in secret_settings(os.environ).items()}
+        known = {name: value for name, value in found.items() if name in cls.model_fields}
+        return (init_settings, InitSettingsSource(settings_cls, init_kwargs=known), *usual)
 
     @property
     def cors_origin_list(self) -> list[str]:
