@@ -4,10 +4,11 @@ A frame that cannot be used is a value too (:class:`BadFrame`): it says which CA
 dropped and no socket is closed for one bad frame.
 """
 
-from dataclasses import dataclass
 from typing import Any, Final, TypeAlias, TypeGuard
 
 import orjson
+
+from evpower.records import record
 
 CALL: Final = 2
 CALLRESULT: Final = 3
@@ -33,7 +34,7 @@ TYPE_VIOLATION: Final = "TypeConstraintViolation"
 MessageId: TypeAlias = str | int | float
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Call:
     """A request. ``payload`` is what the peer sent, not yet checked against a schema."""
 
@@ -42,7 +43,7 @@ class Call:
     payload: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class CallResult:
     """The answer to one of our requests."""
 
@@ -50,7 +51,7 @@ class CallResult:
     payload: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class CallError:
     """The refusal of one of our requests; also made from an answer whose shape is wrong."""
 
@@ -60,7 +61,7 @@ class CallError:
     details: Any
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class BadFrame:
     """Something that is not a frame: answered by CALLERROR ``code`` for ``id``.
 

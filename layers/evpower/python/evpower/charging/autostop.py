@@ -4,7 +4,6 @@ At each reading the energy at the next reading is projected from the present pow
 projection would pass the limit. The charger's own limit is not trusted.
 """
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -12,6 +11,7 @@ from evpower.charging.meter import seconds
 from evpower.charging.models import LimitType, MeterContext
 from evpower.money import ZERO
 from evpower.pricing import rules
+from evpower.records import record
 
 # A reading is overdue after this many sample intervals.
 OVERDUE_INTERVALS = 3
@@ -20,7 +20,7 @@ _STOP_LATENCY_S = 5  # command on its way, contactor opening
 _NO_TIME = timedelta(0)
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Decision:
     """``stop``: ask the charger to stop now. ``extend``: reserve more (limit ``none``). ``auto_stop_at``: the time at
     which the limit is reached if readings stop coming, and the sweep must stop the session."""

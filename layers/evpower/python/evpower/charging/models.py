@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from evpower.pricing.models import Price
+from evpower.records import record
 
 ZERO = Decimal(0)
 
@@ -54,7 +55,7 @@ class EndReason(StrEnum):
     OPERATOR = "operator"
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Reading:
     """One moment of a MeterValues message, normalised (ocpp.md §3). ``None``: the charger did not say."""
 
@@ -70,7 +71,7 @@ class Reading:
     raw: str = "{}"  # JSON text of the sample as it came, cleaned of NUL
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class MeterState:
     """Where the meter of one session stands; see :mod:`evpower.charging.meter`.
 
@@ -171,7 +172,7 @@ class Session:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class MeterContext:
     """What the socket tier keeps in memory of a running transaction to judge a reading without the database."""
 
@@ -291,7 +292,7 @@ class TransactionStopped:
     repeated: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class MeterUpdate:
     """One MeterValues message ready for the batch flush: its readings and the session's new meter."""
 
