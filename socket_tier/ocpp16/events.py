@@ -6,6 +6,8 @@ Each message has a file of its own with the words it uses; this is what they sha
 from datetime import datetime
 
 from evpower.db import Conn
+from evpower.jobs import service as jobs
+from evpower.jobs.models import JobKind
 from evpower.stations import service as stations
 from socket_tier.charger import Charger
 from socket_tier.dialect import Payload
@@ -21,6 +23,19 @@ async def store(
         await stations.add_event(
             conn, charger.station_id, event, now, payload=payload, severity=severity, charger_at=charger_at
         )
+
+    await charger.services.database.run(work)
+    return {}
+
+
+async def job_step(charger: Charger, event: str, kind: JobKind, payload: Payload, *, severity: str) -> Payload:
+    """Commit a step of a firmware update or upload, as an event and in its job; the empty answer."""
+    now = charger.services.clock.now()
+    request_id = payload.get("requestId")
+
+    async def work(conn: Conn) -> None:
+        await jobs.progress(conn, charger.station_id, kind, payload["status"], request_id, now)
+        await stations.add_event(conn, charger.station_id, event, now, payload=payload, severity=severity)
 
     await charger.services.database.run(work)
     return {}

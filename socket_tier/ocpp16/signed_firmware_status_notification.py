@@ -1,5 +1,6 @@
 """SignedFirmwareStatusNotification: how the update asked for by SignedUpdateFirmware goes (security whitepaper)."""
 
+from evpower.jobs.models import JobKind
 from socket_tier.charger import Charger
 from socket_tier.dialect import Payload
 from socket_tier.ocpp16 import events
@@ -15,4 +16,4 @@ _SEVERITY = {
 
 async def handle(charger: Charger, payload: Payload) -> Payload:
     severity = _SEVERITY.get(payload["status"], "info")
-    return await events.store(charger, "signed_firmware_status", payload, severity=severity)
+    return await events.job_step(charger, "signed_firmware_status", JobKind.SIGNED_FIRMWARE, payload, severity=severity)

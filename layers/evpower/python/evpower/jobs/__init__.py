@@ -1,0 +1,1 @@
+"""Work that a charger does for minutes after a command: firmware updates and uploads of logs."""
