@@ -8,6 +8,7 @@ Request and answer are checked against the schemas of the same names; the time f
 
 from collections.abc import Mapping
 
+from evpower.jobs import service as jobs
 from socket_tier.dialect import CommandSpec
 from socket_tier.ocpp16 import configuration
 
@@ -15,7 +16,9 @@ _ACCEPTED = CommandSpec()
 # No status word, or one that is itself what was asked for: any answer is a success.
 _ANY = CommandSpec(accepted=frozenset())
 # A job that takes the place of one that runs: the charger has stopped that one and begins this.
-_JOB = CommandSpec(accepted=frozenset({"Accepted", "AcceptedCanceled"}))
+_JOB = CommandSpec(accepted=frozenset({"Accepted", "AcceptedCanceled"}), on_outcome=jobs.command_ended)
+# The answer has no status; it may name the file.
+_CORE_JOB = CommandSpec(accepted=frozenset(), on_outcome=jobs.command_ended)
 # Checked and written to slow flash before the answer.
 _SLOW = CommandSpec(patience=2.0)
 
@@ -41,9 +44,9 @@ COMMANDS: Mapping[str, CommandSpec] = {
     "SendLocalList": _SLOW,
     "GetLocalListVersion": _ANY,
     # Firmware and logs
-    "UpdateFirmware": _ANY,
+    "UpdateFirmware": _CORE_JOB,
     "SignedUpdateFirmware": _JOB,
-    "GetDiagnostics": _ANY,
+    "GetDiagnostics": _CORE_JOB,
     "GetLog": _JOB,
     # Smart charging
     "SetChargingProfile": _ACCEPTED,
