@@ -1,6 +1,7 @@
 """LocalStack in host mode (no Docker): its own virtual environment, started on a free loopback port.
 
-The last versions that start without an account token are pinned in requirements/localstack.txt.
+The last versions that start without an account token are pinned in requirements/localstack.txt. Lambda functions run as
+processes of this interpreter (:mod:`infra.local.localstack_executor`), with its installed packages.
 """
 
 import hashlib
@@ -19,6 +20,8 @@ from infra.local.processes import LOOPBACK, ROOT, Child, LocalSystemError, free_
 
 _VENV = Path(os.environ.get("EVPOWER_LOCALSTACK_VENV", ROOT / ".venv-localstack"))
 _REQUIREMENTS = ROOT / "requirements" / "localstack.txt"
+_EXECUTOR = "process"
+PYTHON_SETTING = "EVPOWER_FUNCTION_PYTHON"  # read by infra.local.localstack_executor.executor
 
 
 def python() -> Path:
@@ -49,6 +52,19 @@ def python() -> Path:
     return interpreter
 
 
+def _install_executor(directory: Path) -> Path:
+    """A folder for PYTHONPATH in which LocalStack finds the entry point of our runtime executor."""
+    plugins = directory / "plugins"
+    metadata = plugins / "evpower_localstack_executor-1.dist-info"
+    metadata.mkdir(parents=True)
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: evpower-localstack-executor\nVersion: 1\n")
+    (metadata / "entry_points.txt").write_text(
+        "[localstack.lambda.runtime_executor]\n"
+        f"{_EXECUTOR} = infra.local.localstack_executor.executor:ProcessExecutorPlugin\n"
+    )
+    return plugins
+
+
 class LocalStack:
     """One LocalStack; everything that it writes is in a temporary directory."""
 
@@ -72,6 +88,12 @@ class LocalStack:
             "DNS_ADDRESS": "0",
             "DISABLE_EVENTS": "1",
             "SKIP_SSL_CERT_DOWNLOAD": "1",
+            "TMPDIR": str(self._directory),  # unpacked functions and layers
+            "PYTHONPATH": os.pathsep.join([str(_install_executor(self._directory)), str(ROOT)]),
+            "LAMBDA_RUNTIME_EXECUTOR": _EXECUTOR,
+            PYTHON_SETTING: sys.executable,
+            "LAMBDA_RUNTIME_ENVIRONMENT_TIMEOUT": "60",  # AWS gives an init 10 s; a busy laptop gets more
+            "LAMBDA_EVENT_SOURCE_MAPPING_MAX_BACKOFF_ON_EMPTY_POLL_SEC": "1",
         }
         self._child = Child(
             "localstack",
