@@ -32,3 +32,6 @@ FUNCTIONS = {
         FunctionSpec("sweeps", 60, 512, "evpower_worker", "Scheduled repair and upkeep"),
     )
 }
+
+MIGRATE = FunctionSpec("migrate", 900, 512, "", "Migrate the database before new code is deployed")
+"""Called by the deployment only. 15 minutes are Lambda's longest; a longer adoption is run by hand (docs)."""
