@@ -9,6 +9,7 @@ Request and answer are checked against the schemas of the same names; the time f
 from collections.abc import Mapping
 
 from evpower.jobs import service as jobs
+from evpower.reservations import service as reservations
 from socket_tier.dialect import CommandSpec
 from socket_tier.ocpp16 import configuration
 
@@ -38,8 +39,8 @@ COMMANDS: Mapping[str, CommandSpec] = {
     "TriggerMessage": _ACCEPTED,
     "ExtendedTriggerMessage": _ACCEPTED,
     # Reservation
-    "ReserveNow": _ACCEPTED,
-    "CancelReservation": _ACCEPTED,
+    "ReserveNow": CommandSpec(on_outcome=reservations.reserve_outcome),
+    "CancelReservation": CommandSpec(on_outcome=reservations.cancel_outcome),
     # Local authorization list
     "SendLocalList": _SLOW,
     "GetLocalListVersion": _ANY,

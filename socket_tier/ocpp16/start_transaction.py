@@ -9,6 +9,8 @@ from decimal import Decimal
 from evpower.charging import service as charging
 from evpower.charging.models import StartTransaction, TransactionStarted
 from evpower.db import Conn
+from evpower.reservations import service as reservations
+from evpower.reservations.models import Begun
 from socket_tier import rpc
 from socket_tier.charger import Charger
 from socket_tier.dialect import CallFault, Payload
@@ -29,7 +31,18 @@ async def handle(charger: Charger, payload: Payload) -> Payload:
     )
 
     async def work(conn: Conn) -> TransactionStarted:
-        return await charging.start_transaction(conn, message)
+        started = await charging.start_transaction(conn, message)
+        if not started.repeated:
+            begun = Begun(
+                station_id=message.station_id,
+                connector_id=message.connector_id,
+                id_tag=message.id_tag,
+                transaction_id=started.transaction_id,
+                session_id=started.session_id,
+                reservation_id=payload.get("reservationId"),
+            )
+            await reservations.transaction_began(conn, begun, message.received_at)
+        return started
 
     started = await charger.services.database.run(work)
     charger.transactions.pop(started.transaction_id, None)

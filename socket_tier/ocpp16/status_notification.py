@@ -1,6 +1,7 @@
 """StatusNotification: a connector's status, or the charger's (connector 0) (OCPP 1.6 section 4.9, ocpp.md §3)."""
 
 from evpower.db import Conn
+from evpower.reservations import service as reservations
 from evpower.stations import service as stations
 from evpower.stations.models import StatusChange, StatusReport
 from socket_tier.charger import Charger
@@ -24,7 +25,12 @@ async def handle(charger: Charger, payload: Payload) -> Payload:
     )
 
     async def work(conn: Conn) -> StatusChange:
-        return await stations.record_status(conn, charger.station_id, report, now)
+        change = await stations.record_status(conn, charger.station_id, report, now)
+        if change.changed and change.applied:
+            await reservations.status_changed(
+                conn, charger.station_id, report.connector, change.previous, report.status, now
+            )
+        return change
 
     change = await services.database.run(work)
     if change.changed:

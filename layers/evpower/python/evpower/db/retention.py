@@ -45,6 +45,8 @@ def purges(settings: Settings) -> tuple[Purge, ...]:
         Purge("payment_inbox", "received_at", audit, "state <> 'received'"),
         Purge("station_commands", "created_at", events, "status NOT IN ('queued', 'sent')"),
         Purge("push_outbox", "created_at", events, "state IN ('done', 'failed')"),
+        Purge("reservations", "created_at", events, "state NOT IN ('requested', 'accepted')"),
+        Purge("charging_profiles", "created_at", events, "state NOT IN ('requested', 'active')"),
         Purge("audit_logs", "created_at", audit),
         Purge("idempotency_keys", "created_at", _IDEMPOTENCY_DAYS),
         Purge("used_nonces", "expires_at", 0),

@@ -33,6 +33,7 @@ from evpower.notifications import service as notifications
 from evpower.pricing import rules
 from evpower.pricing import service as pricing
 from evpower.pricing.models import Price
+from evpower.reservations import service as reservations
 from evpower.stations import service as stations
 from evpower.stations.models import AdminStatus, Connector, ConnectorStatus, RegistrationStatus, Station
 
@@ -56,7 +57,10 @@ async def start(conn: Conn, request: StartRequest, now: datetime) -> Started:
     if live is not None:
         raise SessionAlreadyActive(session_id=live.id)
     station = await _startable_station(conn, request.station_ref, now)
-    connector = await _startable_connector(conn, station, request.connector_id)
+    connector = await _lock_connector(conn, station, request.connector_id)
+    # Use case: the client has reserved the connector. The charger gives it to the tag of the reservation alone.
+    reserved_tag = await reservations.tag_for_start(conn, station.id, connector.connector_number, client.id, now)
+    _check_startable(connector, is_reserved=reserved_tag is not None)
     price = await pricing.price_for(conn, station, connector, client.id, now)
     if request.promo_code:
         price = await pricing.with_promo(conn, price, request.promo_code, client.id, now)
@@ -67,7 +71,7 @@ async def start(conn: Conn, request: StartRequest, now: datetime) -> Started:
         station,
         connector.connector_number,
         price,
-        id_tag=new_id_tag(),
+        id_tag=reserved_tag or new_id_tag(),
         source="app",
         limit_type=limit_type,
         limit_value=limit_value,
@@ -154,17 +158,22 @@ async def _startable_station(conn: Conn, ref: str, now: datetime) -> Station:
     return station
 
 
-async def _startable_connector(conn: Conn, station: Station, connector_id: int) -> Connector:
+async def _lock_connector(conn: Conn, station: Station, connector_id: int) -> Connector:
     connector = await stations.lock_connector(conn, station.id, connector_id)
     if connector is None:
         raise ConnectorNotFound
+    return connector
+
+
+def _check_startable(connector: Connector, *, is_reserved: bool) -> None:
+    """``is_reserved``: for the client who starts, so that the charger's Reserved stands in nobody's way."""
     if connector.status is ConnectorStatus.FAULTED:
         raise ConnectorFaulted
     if connector.status is ConnectorStatus.UNAVAILABLE:
         raise ConnectorUnavailable
-    if not connector.startable:
+    is_kept = is_reserved and connector.ocpp_status == "Reserved" and connector.live_session_id is None
+    if not connector.startable and not is_kept:
         raise ConnectorOccupied
-    return connector
 
 
 def plan_reserve(
