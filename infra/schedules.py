@@ -34,5 +34,6 @@ SCHEDULES = (
     _sweep("command_redelivery", "rate(1 minute)", "re-send commands without a terminal state, expire old ones"),
     _sweep("push_outbox", "rate(1 minute)", "hand over notifications whose message was lost"),
     _sweep("ledger_audit", "rate(1 hour)", "check that balances, ledger and sessions agree"),
+    _sweep("vital_signs", "rate(1 minute)", "measure how the system stands, for dashboard and alarms"),
     _sweep("housekeeping", "cron(30 20 * * ? *)", "partitions ahead, retention, purge (02:30 in Bishkek)"),
 )

@@ -251,7 +251,7 @@ class Dispatcher:
             log.warning("answer came after the lease", extra={"command_id": command.id, "outcome": outcome})
             return outcome
         log.info("command ended", extra={"command_id": command.id, "action": command.action, "outcome": outcome})
-        emit({"CommandOutcome": 1}, Action=command.action, Outcome=outcome)
+        self._count(command, outcome, now)
         if hook is not None:
             await self._changed([command.station_id])
         return outcome
@@ -262,7 +262,15 @@ class Dispatcher:
             lambda conn: service.connection_lost(conn, command, error, now, written=written)
         )
         log.info("command unanswered", extra={"command_id": command.id, "action": command.action, "status": status})
+        if status.terminal:
+            self._count(command, status, now)
         return status
+
+    @staticmethod
+    def _count(command: Command, outcome: CommandStatus, now: datetime) -> None:
+        emit({"CommandOutcomes": 1}, Action=command.action, Outcome=outcome.value)
+        age_ms = round((now - command.created_at).total_seconds() * 1000, 1)
+        emit({"CommandDuration": age_ms}, Action=command.action)
 
     async def _persistently(
         self, work: Callable[[Conn], Awaitable[Any]], instead: Callable[[Conn], Awaitable[Any]] | None = None

@@ -1,7 +1,10 @@
-"""Counters of the socket tier: Prometheus at ``/metrics``, and the same numbers as EMF lines once a minute."""
+"""Counters of the socket tier: Prometheus at ``/metrics``, and the same numbers as EMF lines once a minute.
+
+``docs/operations/metrics.md`` lists both.
+"""
 
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, generate_latest
@@ -9,6 +12,7 @@ from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.registry import Collector
 
 from evpower import metrics as emf
+from evpower.metric_names import resting
 
 registry = CollectorRegistry()
 
@@ -22,7 +26,7 @@ unanswered = Counter(
     "evpower_unanswered_total", "Transaction messages left unanswered for want of a commit", registry=registry
 )
 flushed_rows = Counter("evpower_meter_rows_total", "Meter readings stored", registry=registry)
-quarantined_rows = Counter("evpower_meter_rows_quarantined_total", "Meter readings refused by the database",
+quarantined_rows = Counter("evpower_meter_rows_quarantined_total", "Meter messages refused by the database",
                            registry=registry)  # fmt: skip
 flush_seconds = Histogram(
     "evpower_meter_flush_seconds",
@@ -30,6 +34,8 @@ flush_seconds = Histogram(
     buckets=(0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5),
     registry=registry,
 )
+database_away = Gauge("evpower_database_away", "1 while PostgreSQL does not answer this instance", registry=registry)
+redis_away = Gauge("evpower_redis_away", "1 while this instance works without Redis", registry=registry)
 _paced = Counter("evpower_paced_messages_total", "Messages that waited for their pace", ["action"], registry=registry)
 _errors = Counter("evpower_call_errors_total", "CALLERRORs sent", ["code"], registry=registry)
 
@@ -80,37 +86,105 @@ def exposition() -> bytes:
     return generate_latest(registry)
 
 
+# Prometheus sample -> metric of the catalogue, and the dimension that the label becomes.
+COUNTERS: dict[str, tuple[str, str | None]] = {
+    "evpower_connections_total": ("ConnectionsAccepted", None),
+    "evpower_refused_connections_total": ("ConnectionsRefused", "Status"),
+    "evpower_unexpected_answers_total": ("UnexpectedAnswers", None),
+    "evpower_unanswered_total": ("UnansweredMessages", None),
+    "evpower_meter_rows_total": ("MeterRows", None),
+    "evpower_meter_rows_quarantined_total": ("MeterRowsQuarantined", None),
+    "evpower_paced_messages_total": ("MessagesPaced", None),
+    "evpower_call_errors_total": ("CallErrors", "Code"),
+    "evpower_message_seconds_count": ("Messages", "Action"),
+}
+HISTOGRAMS: dict[str, tuple[str, str | None]] = {
+    "evpower_meter_flush_seconds": ("MeterFlushDuration", None),
+    "evpower_message_seconds": ("MessageDuration", "Action"),
+}
+MEASUREMENTS = 100
+"""Values that stand for a histogram in one EMF line; the format takes no more."""
+
+_Split = dict[tuple[str, str], dict[str, emf.Value]]
+
+
 class EmfReporter:
-    """Writes what happened since its last call as CloudWatch metrics."""
+    """Writes what happened since its last call as CloudWatch metrics.
 
-    def __init__(self, instance_id: str) -> None:
-        self._instance_id = instance_id
-        self._before: dict[str, float] = {}
+    Counters are written also when they are 0: an alarm on a failure that has never happened needs data.
+    """
 
-    def report(self) -> None:
-        """One line of totals, one line per action with its count."""
-        totals = {"ConnectedStations": float(connected._value.get())}  # noqa: SLF001 - no public reader exists
-        per_action: dict[str, float] = {}
+    def __init__(self) -> None:
+        self._before: dict[tuple[str, tuple[str, ...]], float] = {}
+
+    def report(self, *, is_database_away: bool | None = None, is_redis_away: bool = False) -> None:
+        """All metrics of this process. ``is_database_away`` of None: the last report, which measures no state.
+
+        A state written at the end of an instance would be counted together with that of its successor.
+        """
+        values: dict[str, emf.Value] = dict(resting("socket tier"))
+        if is_database_away is not None:
+            database_away.set(is_database_away)
+            redis_away.set(is_redis_away)
+            values["ConnectedStations"] = float(connected._value.get())  # noqa: SLF001 - no public reader exists
+            values |= {"DatabaseAway": float(is_database_away), "RedisAway": float(is_redis_away)}
+        split: _Split = {}
         for family in registry.collect():
-            for sample in family.samples:
-                if sample.name.endswith(("_created", "_bucket", "_sum")):
-                    continue
-                label = ",".join(sample.labels.values())
-                if family.type == "gauge":
-                    continue
-                delta = sample.value - self._before.get(sample.name + label, 0.0)
-                self._before[sample.name + label] = sample.value
-                if sample.name == "evpower_message_seconds_count":
-                    per_action[label] = delta
-                elif delta:
-                    name = _emf_name(sample.name)
-                    totals[name] = totals.get(name, 0.0) + delta
-        emf.emit(totals, service="socket-tier")
-        for action, count in per_action.items():
-            if count:
-                emf.emit({"Messages": count}, service="socket-tier", action=action)
+            self._count(family, values, split)
+            self._measure(family, values, split)
+        emf.emit(values)
+        for (dimension, label), by_label in split.items():
+            emf.emit(by_label, **{dimension: label})
+
+    def _count(self, family: Metric, values: dict[str, emf.Value], split: _Split) -> None:
+        for sample in family.samples:
+            if sample.name not in COUNTERS:
+                continue
+            metric, dimension = COUNTERS[sample.name]
+            labels = tuple(sample.labels.values())
+            delta = self._delta(sample.name, labels, sample.value)
+            if dimension is None:
+                values[metric] = float(values.get(metric, 0.0)) + delta  # type: ignore[arg-type]
+            elif delta:
+                split.setdefault((dimension, labels[0]), {})[metric] = delta
+
+    def _measure(self, family: Metric, values: dict[str, emf.Value], split: _Split) -> None:
+        if family.name not in HISTOGRAMS:
+            return
+        metric, dimension = HISTOGRAMS[family.name]
+        buckets: dict[str, list[tuple[float, float]]] = {}
+        for sample in family.samples:
+            if sample.name.endswith("_bucket"):
+                count = self._delta(sample.name, tuple(sample.labels.values()), sample.value)
+                label = sample.labels[dimension.lower()] if dimension else ""
+                buckets.setdefault(label, []).append((float(sample.labels["le"]), count))
+        for label, cumulated in buckets.items():
+            if drawn := draw(cumulated, MEASUREMENTS):
+                (values if dimension is None else split.setdefault((dimension, label), {}))[metric] = drawn
+
+    def _delta(self, name: str, labels: tuple[str, ...], value: float) -> float:
+        key = (name, labels)
+        delta = value - self._before.get(key, 0.0)
+        self._before[key] = value
+        return delta
 
 
-def _emf_name(prometheus_name: str) -> str:
-    words = prometheus_name.removeprefix("evpower_").removesuffix("_total").split("_")
-    return "".join(word.capitalize() for word in words)
+def draw(cumulated: Sequence[tuple[float, float]], most: int) -> list[float]:
+    """Up to ``most`` measurements in milliseconds with the distribution of a histogram.
+
+    ``cumulated`` has the upper bounds in seconds with the number of observations up to each. Within a bucket the values
+    are spread evenly; those beyond the last bound stand at it. Percentiles of the result are as exact as the buckets.
+    """
+    total = cumulated[-1][1]
+    number = min(most, round(total))
+    values = []
+    for index in range(number):
+        rank = (index + 0.5) * total / number
+        lower, below = 0.0, 0.0
+        for upper, count in cumulated:
+            if count >= rank:
+                width = 0.0 if upper == float("inf") else upper - lower
+                values.append(lower + width * (rank - below) / (count - below))
+                break
+            lower, below = upper, count
+    return [round(value * 1000, 2) for value in values]

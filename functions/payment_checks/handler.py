@@ -7,6 +7,7 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
+from evpower import metrics
 from evpower.clock import SystemClock
 from evpower.config import get_settings
 from evpower.db import SingleConnectionDatabase
@@ -45,5 +46,7 @@ async def _one(deps: PaymentDeps, record: SQSRecord) -> None:
     except Exception:
         # Also an unreadable one: after its receives are used up it stands in the dead-letter queue for an operator.
         _log.exception("payment check failed", extra={"message_id": record.message_id})
+        metrics.emit({"PaymentChecksFailed": 1})
         raise
+    metrics.emit({"PaymentChecks": 1}, Outcome=outcome)
     _log.info("payment check", extra={"outcome": outcome, "topup_id": message.topup_id, "inbox_id": message.inbox_id})

@@ -17,7 +17,7 @@ from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
 from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEvent
 
-from evpower import metrics
+from evpower import metrics, tracing
 from evpower.audit import service as audit
 from evpower.audit.models import AuditEntry
 from evpower.auth.rate_limit import RateLimiter
@@ -96,7 +96,9 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 async def receive(deps: WebhookDeps, event: dict[str, Any], context: Any = None) -> dict[str, Any]:
     """The whole of one call, with the ports given."""
-    correlation_id.set(accept_correlation_id(APIGatewayProxyEvent(event).headers.get("x-correlation-id")))
+    cid = accept_correlation_id(APIGatewayProxyEvent(event).headers.get("x-correlation-id"))
+    correlation_id.set(cid)
+    tracing.annotate("correlation_id", cid)
     app.append_context(deps=deps)  # type: ignore[no-untyped-call]
     return await app.resolve_async(event, context)
 

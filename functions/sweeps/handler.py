@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from aws_lambda_powertools.utilities.data_classes import EventBridgeEvent
 
-from evpower import metrics
+from evpower import metrics, tracing
 from evpower.config import get_settings
 from evpower.ids import accept_correlation_id, correlation_id
 from evpower.lambda_runtime.entry import observed
@@ -29,6 +29,7 @@ SWEEPS = (
     "push_outbox",
     "ledger_audit",
     "housekeeping",
+    "vital_signs",
 )
 """Names of the schedules, and of the modules that do their work."""
 
@@ -60,6 +61,7 @@ async def work(deps: SweepDeps, event: Mapping[str, Any]) -> dict[str, int]:
     """One scheduled event."""
     name = sweep_of(event)
     correlation_id.set(accept_correlation_id(EventBridgeEvent(dict(event)).get("id")))
+    tracing.annotate("sweep", name)
     run = cast(Run, importlib.import_module(f"functions.sweeps.{name}").run)
     began = time.monotonic()
     try:
@@ -68,8 +70,9 @@ async def work(deps: SweepDeps, event: Mapping[str, Any]) -> dict[str, int]:
         metrics.emit({"SweepFailed": 1}, Sweep=name)
         _log.exception("sweep failed", extra={"sweep": name})
         raise
-    metrics.emit({f"Sweep_{key}": value for key, value in counts.items()} | {"SweepRuns": 1}, Sweep=name)
-    metrics.emit({"SweepDuration": round((time.monotonic() - began) * 1000, 1)}, unit="Milliseconds", Sweep=name)
+    metrics.emit({"SweepRuns": 1, "SweepDuration": round((time.monotonic() - began) * 1000, 1)}, Sweep=name)
+    for finding, count in counts.items():
+        metrics.emit({"SweepFindings": count}, Sweep=name, Finding=finding)
     _log.info("sweep done", extra={"sweep": name, "counts": counts})
     return counts
 

@@ -5,7 +5,7 @@ import time
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from evpower import ids
+from evpower import ids, tracing
 from evpower.client_address import client_address_of
 from evpower.logging import get_logger
 from functions.api.context import SCOPE_KEY, RequestContext, headers_of, is_legacy_path, language_of
@@ -34,6 +34,7 @@ class RequestContextMiddleware:
         )
         scope[SCOPE_KEY] = context
         token = ids.correlation_id.set(context.correlation_id)
+        tracing.annotate("correlation_id", context.correlation_id)
         started = time.perf_counter()
         status = 0
 

@@ -4,6 +4,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
+from evpower import metrics
 from evpower.config import Settings
 from evpower.logging import get_logger
 
@@ -49,6 +50,7 @@ class RedisAccess:
         except redis_errors() as error:
             self._away_until = self._monotonic() + _PAUSE_S
             _log.warning("redis is away: %s", error)
+            metrics.emit({"RedisAway": 1})
             raise RedisAway(str(error)) from error
 
     async def close(self) -> None:

@@ -124,8 +124,8 @@ for _ in range(3):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     assert done.stderr == ""
     (metric,) = [json.loads(line) for line in done.stdout.splitlines()]
-    assert metric["ColdStart"] == [1.0]
-    assert (metric["function_name"], metric["service"]) == ("evpower-payment_webhook", "push")
+    assert metric["ColdStarts"] == 1
+    assert metric["Function"] == "push"
     assert metric["_aws"]["CloudWatchMetrics"][0]["Namespace"] == "EvPower"
 
 

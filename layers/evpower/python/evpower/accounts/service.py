@@ -5,6 +5,7 @@ Invariant: a client's balance = sum of its ledger = ``balance_after`` of its las
 
 from decimal import Decimal
 
+from evpower import metrics
 from evpower.accounts import repository
 from evpower.accounts.models import Client, ClientStatus, LedgerEntry, LedgerType, Movement, Staff
 from evpower.db import Conn
@@ -75,7 +76,7 @@ async def move(conn: Conn, movement: Movement) -> LedgerEntry:
         return earlier
     if client.balance + movement.amount < 0:
         raise InsufficientBalance(current_balance=number(client.balance), required_amount=number(-movement.amount))
-    entry = await repository.book(conn, movement)
+    entry = await _book(conn, movement)
     if client.status is ClientStatus.DELETED and movement.amount > 0 and movement.type in _COMES_TOO_LATE:
         await unclaim(conn, client.id, entry.balance_after, source_key=f"unclaimed:{entry.id}")
     return entry
@@ -84,9 +85,16 @@ async def move(conn: Conn, movement: Movement) -> LedgerEntry:
 async def unclaim(conn: Conn, client_id: str, amount: Decimal, *, source_key: str) -> None:
     """Take ``amount`` som that nobody claims any more from a balance that is locked."""
     if amount > 0:
-        await repository.book(
+        await _book(
             conn,
             Movement(
                 client_id, LedgerType.UNCLAIMED, -amount, source_key, description="account deleted", actor="system"
             ),
         )
+
+
+async def _book(conn: Conn, movement: Movement) -> LedgerEntry:
+    """The one place where a movement becomes a row, and therefore where money is counted."""
+    entry = await repository.book(conn, movement)
+    metrics.emit_after_commit({"MoneyMovedSom": float(abs(movement.amount))}, Type=movement.type.value)
+    return entry

@@ -7,7 +7,7 @@ whether a phone has an account before its owner has shown the code.
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from evpower import metrics
+from evpower import metrics, outside
 from evpower.accounts import identity
 from evpower.accounts.identity import Account
 from evpower.accounts.models import Staff
@@ -108,7 +108,9 @@ async def send_code(deps: LoginDeps, phone: str, caller: Caller) -> str:
     code_id = await deps.db.run(lambda conn: _new_code(conn, phone, code_hash, now), claims=system_claims())
     text = _TEXTS.get(caller.language, _TEXTS["ru"]).format(code=code)
     try:
-        await deps.sms.send(phone, text)
+        with outside.call("sms", "login_code") as seen:
+            await deps.sms.send(phone, text)
+            seen.outcome = "Done"
     except SmsNotSent as error:
         _log.error("login code was not sent: %s", error)
         metrics.emit({"LoginCodesNotSent": 1})

@@ -102,7 +102,13 @@ class SingleConnectionDatabase:
                 await conn.close()
             else:
                 return conn
-        self._conn = await connect(self._settings)
+        try:
+            self._conn = await connect(self._settings)
+        except psycopg.OperationalError:
+            from evpower import metrics  # it needs this package for its own after-commit hooks
+
+            metrics.emit({"DatabaseAway": 1})
+            raise
         return self._conn
 
     @asynccontextmanager

@@ -8,9 +8,10 @@ from typing import Any
 from aws_lambda_powertools import Tracer
 from aws_lambda_powertools.metrics.provider.cloudwatch_emf.cloudwatch import AmazonCloudWatchEMFProvider
 
+from evpower import tracing
 from evpower.lambda_runtime.log_lines import configure_function_logging
 from evpower.logging import get_logger
-from evpower.metrics import NAMESPACE
+from evpower.metrics import NAMESPACE, emit
 
 Handler = Callable[[dict[str, Any], Any], Any]
 
@@ -19,6 +20,10 @@ _log = get_logger(__name__)
 
 class _Metrics(AmazonCloudWatchEMFProvider):
     """Powertools' Metrics for the cold start; all others leave at once by :func:`evpower.metrics.emit`."""
+
+    def add_cold_start_metric(self, context: Any) -> None:
+        """The function's role instead of its full name: the name differs by stage, and alarms would differ with it."""
+        emit({"ColdStarts": 1}, Function=self.service)
 
     def flush_metrics(self, raise_on_empty_metrics: bool = False) -> None:
         if self.metric_set:  # Powertools warns after every invocation that added none
@@ -75,8 +80,18 @@ def _traced(handler: Handler, service: str) -> Handler:
 def _with_tracer(handler: Handler, service: str) -> Handler:
     try:
         tracer = Tracer(service=service, auto_patch=False)
+        recorder: Any = tracer.provider
+
+        @functools.wraps(handler)
+        def entered(event: dict[str, Any], context: Any) -> Any:
+            tracing.enter(recorder.current_subsegment())
+            try:
+                return handler(event, context)
+            finally:
+                tracing.enter(None)
+
         # Answers and errors may hold what only the client should see.
-        return tracer.capture_lambda_handler(handler, capture_response=False, capture_error=False)
+        return tracer.capture_lambda_handler(entered, capture_response=False, capture_error=False)
     except Exception:
         _log.exception("tracing is not available")
         return handler

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from evpower import metrics
+from evpower import metrics, outside
 from evpower.clock import Clock
 from evpower.config import Settings
 from evpower.db import Conn, Database
@@ -117,7 +117,10 @@ async def _send_all(deps: PushDeps, item: OutboxItem, addresses: Sequence[Addres
             return Refused(f"{address.channel} is not configured")
         try:
             async with asyncio.timeout(SEND_BUDGET_S), at_once:
-                return await sender.send(address, pushes[address.language])
+                with outside.call(address.channel.value, "push") as seen:
+                    result = await sender.send(address, pushes[address.language])
+                    seen.outcome = type(result).__name__
+                return result
         except TimeoutError:
             return TryLater("no time left")
 
@@ -167,7 +170,7 @@ async def _give_up(conn: Conn, item: OutboxItem, now: datetime) -> None:
 def _report(item: OutboxItem, results: Sequence[tuple[Address, Result]]) -> None:
     for address, result in results:
         word = type(result).__name__
-        metrics.emit({f"Push{word}": 1}, Channel=address.channel.value)
+        metrics.emit({"Pushes": 1}, Channel=address.channel.value, Outcome=word)
         if not isinstance(result, Delivered):
             extra = {"event": item.event, "channel": address.channel.value, "address_id": address.id}
             level = _log.warning if isinstance(result, Refused | TryLater) else _log.info

@@ -44,7 +44,7 @@ async def check_topup(deps: PaymentDeps, topup: TopUp, claims: Claims | None = N
         lambda conn: service.apply_status(conn, topup.id, outcome, deps.settings, now), claims=claims
     )
     if checked.credited:
-        metrics.emit({"TopUpsCredited": 1, "MoneyCreditedSom": float(checked.credited)})
+        metrics.emit({"TopUpsCredited": 1})
         _log.info(
             "top-up credited",
             extra={"order_id": topup.order_id, "late": topup.status is not TopUpStatus.PROCESSING},

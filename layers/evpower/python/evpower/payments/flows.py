@@ -67,6 +67,7 @@ async def create_topup(deps: PaymentDeps, wish: NewTopUp, claims: Claims | None 
         metrics.emit({"InvoicesNotCreated": 1}, Provider=deps.provider.name, Outcome=type(outcome).__name__)
         _log.warning("no invoice", extra={"order_id": topup.order_id, "outcome": repr(outcome)})
         raise provider_failure(outcome)
+    metrics.emit({"InvoicesCreated": 1}, Provider=deps.provider.name)
     lifetime = deps.settings.invoice_lifetime_s
     return CreatedTopUp(topup, intent.current_balance, qr_lifetime_s=lifetime, invoice_lifetime_s=lifetime)
 

@@ -17,6 +17,7 @@ from urllib.parse import urlencode
 
 from evpower.clock import Clock, SystemClock
 from evpower.logging import get_logger
+from evpower.outside import measured
 from evpower.payments import obank_codec as codec
 from evpower.payments.client_certificate import ClientCertificateError, client_context
 from evpower.payments.obank_codec import Dialect, Result, Verdict
@@ -231,6 +232,7 @@ class ObankProvider:
             )
         return self._http
 
+    @measured("OBANK")
     async def _ask(self, what: str, body: bytes, payment_id: str | None = None) -> Outcome[Result]:
         """One question; the request's bytes hold the card, so no error of this method repeats them."""
         import httpx

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from evpower.clock import BISHKEK, Clock, SystemClock
 from evpower.errors import H2HNotSupported, TokenNotSupported
 from evpower.money import CURRENCY, from_tyiyn, tyiyn
+from evpower.outside import measured
 from evpower.payments.odengi_callback import OdengiKeys, parse_odengi_callback
 from evpower.payments.odengi_signature import signed_request
 from evpower.payments.provider import (
@@ -154,6 +155,7 @@ class OdengiProvider:
     def parse_callback(self, raw: RawCallback, now: datetime) -> Callback:
         return parse_odengi_callback(raw, self._keys, now)
 
+    @measured("ODENGI")
     async def _call(self, cmd: str, data: dict[str, Any]) -> Outcome[dict[str, Any]]:
         import httpx
 

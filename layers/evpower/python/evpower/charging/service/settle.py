@@ -3,6 +3,7 @@
 from datetime import datetime
 from decimal import Decimal
 
+from evpower import metrics
 from evpower.accounts import service as accounts
 from evpower.accounts.models import Client, LedgerType, Movement
 from evpower.charging import settlement
@@ -15,6 +16,8 @@ from evpower.stations import service as stations
 
 BY_TRANSACTION = "stop_transaction"
 """Source of a settlement that StopTransaction causes: no other knows when the session really ended."""
+
+_START_FAILURES = ("NO_CONNECTION", "start_rejected")
 
 
 async def settle(
@@ -73,11 +76,37 @@ async def settle(
         discount=bill.discount_amount,
     )
     await stations.release_connector(conn, session.id)
+    _count(session, outcome, first=first, state=state, reason=reason, written_off_before=written_off_before)
     await _tell(conn, session, state, reason, outcome.taken)
     await notifications.warn_of_low_balance(conn, client.id, now)
     settled = await sessions.get(conn, session.id)
     assert settled is not None
     return settled
+
+
+def _count(
+    session: Session,
+    outcome: settlement.Settlement,
+    *,
+    first: bool,
+    state: SessionState,
+    reason: str,
+    written_off_before: Decimal,
+) -> None:
+    """Revenue is what the session's bill took: at first all of it (the reserve was none yet), later the difference."""
+    billed_before = Decimal(0) if first else session.taken_amount
+    metrics.emit_after_commit(
+        {
+            "SessionsSettled" if first else "SettlementsRevised": 1,
+            "RevenueSom": float(outcome.taken - billed_before),
+            "WrittenOffSom": float(outcome.written_off - written_off_before),
+        }
+    )
+    if first:
+        metrics.emit_after_commit({"EnergyDeliveredKwh": float(session.energy_kwh)})
+        if state is SessionState.ERROR:
+            known = reason in _START_FAILURES
+            metrics.emit_after_commit({"StartsFailed": 1}, Reason=str(reason) if known else "other")
 
 
 def _movement(session: Session, amount: Decimal, revision: int, source: str) -> Movement:
@@ -93,8 +122,7 @@ def _movement(session: Session, amount: Decimal, revision: int, source: str) -> 
 
 def _final_state(session: Session, reason: str) -> SessionState:
     """`error` only for a session that never delivered energy and cannot go on (mobile-api.md §0.15)."""
-    failed = reason in ("NO_CONNECTION", "start_rejected")
-    if session.energy_wh <= 0 and (failed or session.state is SessionState.ERROR):
+    if session.energy_wh <= 0 and (reason in _START_FAILURES or session.state is SessionState.ERROR):
         return SessionState.ERROR
     return SessionState.STOPPED
 

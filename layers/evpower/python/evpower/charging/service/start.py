@@ -5,6 +5,7 @@ from decimal import Decimal
 
 from psycopg.errors import UniqueViolation
 
+from evpower import metrics
 from evpower.accounts import service as accounts
 from evpower.accounts.models import Client, LedgerType, Movement
 from evpower.charging.models import LimitType, Session, SessionState, Started, StartRequest
@@ -244,6 +245,7 @@ async def open_session(
         raise SessionAlreadyActive from error
     await reserve_money(conn, client.id, session_id, reserve, number_of_reserve=1, now=now)
     await stations.hold_connector(conn, station.id, connector_number, session_id)
+    metrics.emit_after_commit({"StartsAccepted": 1}, Source=source)
     session = await sessions.get(conn, session_id)
     assert session is not None
     return session

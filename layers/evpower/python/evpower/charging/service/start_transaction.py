@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 
+from evpower import metrics
 from evpower.accounts import service as accounts
 from evpower.accounts.models import Client, ClientStatus
 from evpower.charging import meter
@@ -80,6 +81,10 @@ async def start_transaction(conn: Conn, message: StartTransaction) -> Transactio
         if bound is None:
             await transactions.flag_for_review(conn, transaction.id, f"started with tag {verdict.status}")
     if session is not None and verdict.live:
+        metrics.emit_after_commit({"ChargingsStarted": 1}, Source=session.start_source)
+        if session.start_source == "app":
+            waited = message.received_at - session.created_at
+            metrics.emit_after_commit({"StartToCharge": round(waited.total_seconds() * 1000, 1)})
         await notifications.charging_started(
             conn,
             client_id=session.user_id,
