@@ -101,6 +101,8 @@ def test_every_table_of_public_forces_row_level_security(shared_url: str) -> Non
     assert {(row["proname"], row["rolname"]) for row in definers} == {
         ("evpower_promo_uses", "evpower_api"),
         ("evpower_promo_uses", "service_role"),
+        ("evpower_reservations_at", "evpower_api"),
+        ("evpower_reservations_at", "service_role"),
     }
 
 
