@@ -55,6 +55,12 @@ class EndReason(StrEnum):
     OPERATOR = "operator"
 
 
+UNUSABLE = "unusable_entry"
+"""Flag of a reading that is kept as it came because its schema refuses it."""
+TRANSACTION_DATA = "transaction_data"
+"""Flag of a reading that came with StopTransaction."""
+
+
 @record(frozen=True, slots=True)
 class Reading:
     """One moment of a MeterValues message, normalised (ocpp.md §3). ``None``: the charger did not say."""
@@ -254,6 +260,7 @@ class StartTransaction:
     started_at: datetime  # charger's clock
     received_at: datetime
     epoch: int
+    message_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,6 +288,8 @@ class TransactionStarted:
     session_id: str | None = None
     command_id: str | None = None  # RemoteStop to be dispatched: the transaction must not go on
     repeated: bool = False
+    expires_at: datetime | None = None  # of the card
+    parent_id_tag: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

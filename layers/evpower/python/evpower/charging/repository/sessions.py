@@ -56,6 +56,19 @@ async def latest_by_tag(conn: Conn, station_id: str, id_tag: str) -> Session | N
     )
 
 
+async def live_of_cards(conn: Conn, station_id: str, id_tag: str, parent_id_tag: str | None) -> list[Session]:
+    """What runs at the station by this RFID card or by one with the same parent (OCPP 1.6 parentIdTag)."""
+    cursor = await conn.execute(
+        f"""SELECT {_COLUMNS} FROM charging_sessions s
+             WHERE station_id = %(station)s AND {_LIVE} AND start_source = 'rfid'
+               AND (upper(id_tag) = upper(%(tag)s)
+                    OR EXISTS (SELECT FROM id_tags t WHERE upper(t.id_tag) = upper(s.id_tag)
+                                AND upper(t.parent_id_tag) = upper(%(parent)s)))""",  # noqa: S608 - constant parts
+        {"station": station_id, "tag": id_tag, "parent": parent_id_tag},
+    )
+    return [session_of(row) for row in await cursor.fetchall()]
+
+
 async def insert(
     conn: Conn,
     *,

@@ -1,24 +1,29 @@
-"""SQL of OCPP transactions, id tags and quarantined messages."""
+"""SQL of OCPP transactions."""
 
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
-
-from psycopg.types.json import Jsonb
 
 from evpower.charging.models import StartTransaction, StopTransaction
 from evpower.db import Conn
 
 _COLUMNS = (
-    "id, station_id, connector_id, id_tag, meter_start, started_at, received_at, session_id, id_tag_status, status, "
-    "meter_stop, stopped_at, stop_received_at"
+    "id, station_id, connector_id, id_tag, meter_start, coalesce(said_at, started_at) AS started_at, received_at, "
+    "session_id, id_tag_status, status, meter_stop, stopped_at, stop_received_at, repetition, start_message_id, "
+    "stop_named_id"
 )
+_CONTENT = """station_id = %(station)s AND connector_id = %(connector)s AND upper(id_tag) = upper(%(tag)s)
+    AND meter_start = %(start)s
+    AND (repetition = 0 AND started_at = %(said)s OR repetition > 0 AND said_at = %(said)s)"""
 
 
 @dataclass(frozen=True, slots=True)
 class Transaction:
-    """A row of ``ocpp_transactions``; ``id`` is the OCPP transactionId, registers in Wh."""
+    """A row of ``ocpp_transactions``; ``id`` is the OCPP transactionId, registers in Wh, ``started_at`` the charger's.
+
+    ``repetition``: how many charges with the same content came before it (:mod:`evpower.charging.repeats`).
+    ``stop_named_id``: its StopTransaction named this id; None: not known, or not stopped.
+    """
 
     id: int
     station_id: str
@@ -33,57 +38,86 @@ class Transaction:
     meter_stop: Decimal | None
     stopped_at: datetime | None
     stop_received_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class IdTag:
-    """A row of ``id_tags``: an RFID card of a client."""
-
-    id_tag: str
-    client_id: str | None
-    status: str
-    expires_at: datetime | None
-    parent_id_tag: str | None
+    repetition: int = 0
+    start_message_id: str | None = None
+    stop_named_id: bool | None = None
 
 
 async def insert(conn: Conn, message: StartTransaction) -> tuple[Transaction, bool]:
-    """The transaction of this content, and whether this call made it.
+    """The newest transaction of this content, and whether this call made it.
 
     Use case: the station sends the same StartTransaction again, with a new message id, after a reboot or to another
     instance. The unique index lets one insert win; the others wait for it and find its row.
     """
     cursor = await conn.execute(
-        f"""INSERT INTO ocpp_transactions (station_id, connector_id, id_tag, meter_start, started_at, received_at)
-            VALUES (%s, %s, %s, %s, %s, %s)
+        f"""INSERT INTO ocpp_transactions (station_id, connector_id, id_tag, meter_start, started_at, received_at,
+                   start_message_id)
+            VALUES (%(station)s, %(connector)s, %(tag)s, %(start)s, %(said)s, %(received)s, %(message)s)
             ON CONFLICT (station_id, connector_id, upper(id_tag), meter_start, started_at) DO NOTHING
             RETURNING {_COLUMNS}""",  # noqa: S608 - constant column list
-        (
-            message.station_id,
-            message.connector_id,
-            message.id_tag,
-            message.meter_start_wh,
-            message.started_at,
-            message.received_at,
-        ),
+        _content(message),
     )
     row = await cursor.fetchone()
-    if row is not None:
-        return Transaction(**row), True
+    return (Transaction(**row), True) if row else (await _newest_of_content(conn, message), False)
+
+
+async def insert_again(conn: Conn, message: StartTransaction, repetition: int) -> tuple[Transaction, bool]:
+    """:func:`insert` for another charge with the content of an earlier one."""
+    cursor = await conn.execute(
+        f"""INSERT INTO ocpp_transactions (station_id, connector_id, id_tag, meter_start, started_at, received_at,
+                   start_message_id, said_at, repetition)
+            VALUES (%(station)s, %(connector)s, %(tag)s, %(start)s, %(received)s, %(received)s, %(message)s, %(said)s,
+                   %(repetition)s)
+            ON CONFLICT DO NOTHING
+            RETURNING {_COLUMNS}""",  # noqa: S608 - constant column list
+        {**_content(message), "repetition": repetition},
+    )
+    row = await cursor.fetchone()
+    return (Transaction(**row), True) if row else (await _newest_of_content(conn, message), False)
+
+
+async def _newest_of_content(conn: Conn, message: StartTransaction) -> Transaction:
     cursor = await conn.execute(
         f"""SELECT {_COLUMNS} FROM ocpp_transactions
-             WHERE station_id = %s AND connector_id = %s AND upper(id_tag) = upper(%s) AND meter_start = %s
-               AND started_at = %s""",  # noqa: S608 - constant column list
-        (
-            message.station_id,
-            message.connector_id,
-            message.id_tag,
-            message.meter_start_wh,
-            message.started_at,
-        ),
+             WHERE {_CONTENT}
+             ORDER BY repetition DESC LIMIT 1""",  # noqa: S608 - constant parts
+        _content(message),
     )
     row = await cursor.fetchone()
     assert row is not None
-    return Transaction(**row), False
+    return Transaction(**row)
+
+
+def _content(message: StartTransaction) -> dict[str, object]:
+    return {
+        "station": message.station_id,
+        "connector": message.connector_id,
+        "tag": message.id_tag,
+        "start": message.meter_start_wh,
+        "said": message.started_at,
+        "received": message.received_at,
+        "message": message.message_id,
+    }
+
+
+async def same_stop_before(conn: Conn, transaction: Transaction, *, meter_stop: Decimal, stopped_at: datetime) -> bool:
+    """Whether an earlier charge with the content of ``transaction`` was stopped with this very register and time."""
+    cursor = await conn.execute(
+        f"""SELECT FROM ocpp_transactions
+             WHERE {_CONTENT}
+               AND repetition < %(repetition)s AND meter_stop = %(stop)s AND stopped_at = %(stopped)s LIMIT 1""",
+        {
+            "station": transaction.station_id,
+            "connector": transaction.connector_id,
+            "tag": transaction.id_tag,
+            "start": transaction.meter_start,
+            "said": transaction.started_at,
+            "repetition": transaction.repetition,
+            "stop": meter_stop,
+            "stopped": stopped_at,
+        },
+    )
+    return await cursor.fetchone() is not None
 
 
 async def link(conn: Conn, transaction_id: int, *, session_id: str | None, id_tag_status: str) -> None:
@@ -121,11 +155,12 @@ async def active_with_tag(conn: Conn, station_id: str, id_tag: str) -> list[Tran
     return [Transaction(**row) for row in await cursor.fetchall()]
 
 
-async def stop(conn: Conn, transaction_id: int, message: StopTransaction) -> None:
+async def stop(conn: Conn, transaction_id: int, message: StopTransaction, *, named_id: bool) -> None:
+    """Close it; ``named_id``: the message named our id, so the charger knows it."""
     await conn.execute(
         """UPDATE ocpp_transactions
               SET status = 'stopped', meter_stop = %s, stopped_at = %s, stop_received_at = %s, stop_reason = %s,
-                  stop_id_tag = %s
+                  stop_id_tag = %s, stop_named_id = %s
             WHERE id = %s""",
         (
             message.meter_stop_wh,
@@ -133,6 +168,7 @@ async def stop(conn: Conn, transaction_id: int, message: StopTransaction) -> Non
             message.received_at,
             message.reason,
             message.id_tag,
+            named_id,
             transaction_id,
         ),
     )
@@ -142,52 +178,3 @@ async def flag_for_review(conn: Conn, transaction_id: int, reason: str) -> None:
     await conn.execute(
         "UPDATE ocpp_transactions SET needs_review = true, review_reason = %s WHERE id = %s", (reason, transaction_id)
     )
-
-
-async def quarantine(
-    conn: Conn,
-    *,
-    station_id: str,
-    action: str,
-    reason: str,
-    payload: dict[str, Any],
-    fingerprint: str,
-    resolution: str | None,
-    now: datetime,
-) -> bool:
-    """Keep a message that no transaction explains; True when it was new, False when a repeat was counted."""
-    cursor = await conn.execute(
-        """INSERT INTO quarantined_messages (station_id, action, reason, payload, fingerprint, received_at,
-               last_received_at, resolved_at, resolved_by, resolution)
-           VALUES (%(station)s, %(action)s, %(reason)s, %(payload)s, %(fingerprint)s, %(now)s, %(now)s,
-               CASE WHEN %(resolution)s::text IS NOT NULL THEN %(now)s::timestamptz END,
-               CASE WHEN %(resolution)s::text IS NOT NULL THEN 'system' END, %(resolution)s)
-           ON CONFLICT (station_id, action, fingerprint) DO UPDATE
-               SET repeat_count = quarantined_messages.repeat_count + 1, last_received_at = excluded.last_received_at
-           RETURNING repeat_count""",
-        {
-            "station": station_id,
-            "action": action,
-            "reason": reason,
-            "payload": Jsonb(payload),
-            "fingerprint": fingerprint,
-            "resolution": resolution,
-            "now": now,
-        },
-    )
-    row = await cursor.fetchone()
-    assert row is not None
-    return int(row["repeat_count"]) == 0
-
-
-async def id_tag(conn: Conn, tag: str) -> IdTag | None:
-    cursor = await conn.execute(
-        "SELECT id_tag, client_id, status, expires_at, parent_id_tag FROM id_tags WHERE upper(id_tag) = upper(%s)",
-        (tag,),
-    )
-    row = await cursor.fetchone()
-    return IdTag(**row) if row else None
-
-
-async def delete_id_tags(conn: Conn, client_id: str) -> None:
-    await conn.execute("DELETE FROM id_tags WHERE client_id = %s", (client_id,))

@@ -1,5 +1,6 @@
 """Charging services. All take an open transaction; entries commit and then send the commands named in the answers."""
 
+from evpower.charging.service.cards import CardTaken, change_card, create_card, remove_card
 from evpower.charging.service.common import ConnectionLost, get_session, history, lock_pending
 from evpower.charging.service.meter_updates import (
     auto_stop,
@@ -9,20 +10,39 @@ from evpower.charging.service.meter_updates import (
     quarantine_readings,
     stop_closed,
 )
+from evpower.charging.service.quarantine import (
+    AlreadyDecided,
+    NotApplicable,
+    apply_quarantined_stop,
+    dismiss_quarantined,
+    quarantine_stop,
+)
+from evpower.charging.service.reviews import SessionAdjustment, SessionRuns, adjust_session, close_review
 from evpower.charging.service.start import start, start_again
 from evpower.charging.service.start_transaction import start_transaction
 from evpower.charging.service.stop import remote_start_rejected, remote_stop_rejected, request_stop
-from evpower.charging.service.stop_transaction import quarantine_stop, stop_transaction
+from evpower.charging.service.stop_transaction import stop_transaction, stop_verdict
 from evpower.charging.service.sweeps import SWEEPS, Sweep
 from evpower.charging.service.tags import TagVerdict, authorize, forget_client
 
 __all__ = [
     "SWEEPS",
+    "AlreadyDecided",
+    "CardTaken",
     "ConnectionLost",
+    "NotApplicable",
+    "SessionAdjustment",
+    "SessionRuns",
     "Sweep",
     "TagVerdict",
+    "adjust_session",
+    "apply_quarantined_stop",
     "authorize",
     "auto_stop",
+    "change_card",
+    "close_review",
+    "create_card",
+    "dismiss_quarantined",
     "extend_reserve",
     "flush_readings",
     "forget_client",
@@ -34,10 +54,12 @@ __all__ = [
     "quarantine_stop",
     "remote_start_rejected",
     "remote_stop_rejected",
+    "remove_card",
     "request_stop",
     "start",
     "start_again",
     "start_transaction",
     "stop_closed",
     "stop_transaction",
+    "stop_verdict",
 ]

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import orjson
 
 from evpower.charging.models import EndReason, LimitType, MeterContext, MeterUpdate, SessionState
-from evpower.charging.repository import meter_values, sessions, transactions
+from evpower.charging.repository import meter_values, quarantine, sessions
 from evpower.charging.repository import sweeps as queries
 from evpower.charging.repository.sessions import session_of
 from evpower.charging.service.common import ask_to_stop, command_stop, fence, lock_with_client, max_power_w
@@ -70,7 +70,7 @@ async def quarantine_readings(conn: Conn, update: MeterUpdate, error: str) -> No
         "readings": [reading.raw for reading in update.readings],
         "error": error,
     }
-    await transactions.quarantine(
+    await quarantine.insert(
         conn,
         station_id=update.station_id,
         action="MeterValues",

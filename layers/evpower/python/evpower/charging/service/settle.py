@@ -16,6 +16,8 @@ from evpower.stations import service as stations
 
 BY_TRANSACTION = "stop_transaction"
 """Source of a settlement that StopTransaction causes: no other knows when the session really ended."""
+BY_QUARANTINED_STOP = "quarantined_stop"
+"""The same, when staff say which transaction the message belongs to."""
 
 _START_FAILURES = ("NO_CONNECTION", "start_rejected")
 
@@ -65,7 +67,7 @@ async def settle(
         reason=reason,
         initiator=initiator,
         stopped_at=stopped_at,
-        by_transaction=source == BY_TRANSACTION,
+        by_transaction=source in (BY_TRANSACTION, BY_QUARANTINED_STOP),
         now=now,
     )
     await pricing.record_promo_use(

@@ -7,7 +7,7 @@ from decimal import Decimal
 from evpower import metrics
 from evpower.accounts import service as accounts
 from evpower.accounts.models import Client, ClientStatus
-from evpower.charging import meter
+from evpower.charging import meter, repeats
 from evpower.charging.autostop import OVERDUE_INTERVALS
 from evpower.charging.models import (
     EndReason,
@@ -18,9 +18,10 @@ from evpower.charging.models import (
     TransactionStarted,
 )
 from evpower.charging.repository import sessions, transactions
+from evpower.charging.repository.transactions import Transaction
 from evpower.charging.service.common import command_stop, fence, lock_with_client
 from evpower.charging.service.start import open_session, reserve_money
-from evpower.charging.service.tags import card_verdict
+from evpower.charging.service.tags import TagVerdict, card_verdict, is_closed_to_drivers
 from evpower.config import get_settings
 from evpower.db import Conn
 from evpower.errors import ConnectorOccupied, SessionAlreadyActive
@@ -55,16 +56,22 @@ async def start_transaction(conn: Conn, message: StartTransaction) -> Transactio
     await fence(conn, message.station_id, message.epoch)
     waiting = await sessions.latest_by_tag(conn, message.station_id, message.id_tag)
     client: Client | None = None
+    card = TagVerdict("Invalid")
     if waiting is not None:
         client, waiting = await lock_with_client(conn, waiting.id)
     else:
         card = await card_verdict(conn, message.id_tag, message.received_at)
         if card.client_id is not None:
             client = await accounts.lock_client(conn, card.client_id)
-    transaction, created = await transactions.insert(conn, message)
+    transaction, created = await _record(conn, message, by_app=waiting is not None)
     if not created:
         return TransactionStarted(
-            transaction.id, transaction.id_tag_status, session_id=transaction.session_id, repeated=True
+            transaction.id,
+            transaction.id_tag_status,
+            session_id=transaction.session_id,
+            repeated=True,
+            expires_at=card.expires_at,
+            parent_id_tag=card.parent_id_tag,
         )
     if waiting is not None and client is not None:
         verdict = await _app_session(conn, client, waiting, message, transaction.id)
@@ -93,8 +100,22 @@ async def start_transaction(conn: Conn, message: StartTransaction) -> Transactio
             connector_id=message.connector_id,
         )
     return TransactionStarted(
-        transaction.id, verdict.status, session_id=session.id if session else None, command_id=command_id
+        transaction.id,
+        verdict.status,
+        session_id=session.id if session else None,
+        command_id=command_id,
+        expires_at=card.expires_at,
+        parent_id_tag=card.parent_id_tag,
     )
+
+
+async def _record(conn: Conn, message: StartTransaction, *, by_app: bool) -> tuple[Transaction, bool]:
+    """The transaction of the message, and whether it is a new one."""
+    transaction, created = await transactions.insert(conn, message)
+    # The tag of an app session is for one transaction, so an equal content is always that one.
+    if not created and not by_app and repeats.is_another_charge(transaction, message.message_id):
+        return await transactions.insert_again(conn, message, transaction.repetition + 1)
+    return transaction, created
 
 
 async def _app_session(
@@ -191,6 +212,8 @@ async def _card_session(conn: Conn, client: Client | None, message: StartTransac
     # blocked, because it was stolen perhaps, is not billed to its owner.
     if verdict.status != "Accepted" and not (verdict.lacks_money and not live):
         return _Verdict(verdict.status)
+    if live and await is_closed_to_drivers(conn, message.station_id):
+        return _Verdict("Blocked")
     if await sessions.live_on_connector(conn, message.station_id, message.connector_id) is not None:
         return _Verdict("ConcurrentTx")
     station = await stations.resolve(conn, message.station_id)

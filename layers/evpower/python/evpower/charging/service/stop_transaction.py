@@ -1,22 +1,33 @@
 """StopTransaction: never refused, settled once, reconciled when it is late (ocpp.md §3)."""
 
 import hashlib
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
 
 import orjson
 
-from evpower.charging import meter
-from evpower.charging.models import EndReason, Session, StopTransaction, TransactionStopped
-from evpower.charging.repository import meter_values, sessions, transactions
+from evpower.accounts.models import Client
+from evpower.charging import meter, repeats
+from evpower.charging.models import (
+    TRANSACTION_DATA,
+    UNUSABLE,
+    EndReason,
+    MeterUpdate,
+    Session,
+    StopTransaction,
+    TransactionStopped,
+)
+from evpower.charging.repository import meter_values, quarantine, sessions, transactions
 from evpower.charging.repository.transactions import Transaction
 from evpower.charging.service.common import fence, lock_with_client, max_power_w
 from evpower.charging.service.settle import BY_TRANSACTION, settle
+from evpower.charging.service.tags import TagVerdict, authorize
 from evpower.db import Conn
 from evpower.stations import service as stations
 
 _REASON_BY_STATION = EndReason.STATION
+REPLAYED = "charge_replayed"
 
 
 async def stop_transaction(conn: Conn, message: StopTransaction) -> TransactionStopped:
@@ -41,42 +52,58 @@ async def stop_transaction(conn: Conn, message: StopTransaction) -> TransactionS
         return await _stop_again(conn, transaction, message)
     if matched:
         await _quarantine(conn, message, "unknown transaction id", f"matched transaction {transaction.id} by its tag")
-    await transactions.stop(conn, transaction.id, message)
+    await _close(conn, transaction, message)
     if session.ocpp_transaction_id != transaction.id:
         await transactions.flag_for_review(conn, transaction.id, "transaction is not the session's")
         return TransactionStopped(session.id)
-    session = await _final_reading(conn, session, transaction, message)
     initiator = "limit" if session.limit_reached else "station"
-    await settle(
+    await end_session(
         conn,
         client,
         session,
+        transaction,
+        message,
         source=BY_TRANSACTION,
-        reason=message.reason or _REASON_BY_STATION,
         initiator=initiator,
-        minutes=_minutes(session, transaction, message),
-        stopped_at=_stopped_at(session, transaction, message),
         now=message.received_at,
     )
     return TransactionStopped(session.id)
 
 
-async def quarantine_stop(conn: Conn, station_id: str, payload: Any, reason: str, now: datetime) -> None:
-    """Keep a StopTransaction whose content cannot be understood; operators see it. A repeat is counted."""
-    new = await transactions.quarantine(
+async def end_session(
+    conn: Conn,
+    client: Client,
+    session: Session,
+    transaction: Transaction,
+    message: StopTransaction,
+    *,
+    source: str,
+    initiator: str,
+    now: datetime,
+) -> Session:
+    """Bill a session by its StopTransaction. Client, session and transaction are locked.
+
+    ``message.received_at`` bounds energy and time; ``now`` is when the settlement is booked.
+    """
+    session = await _final_reading(conn, session, transaction, message)
+    return await settle(
         conn,
-        station_id=station_id,
-        action="StopTransaction",
-        reason=reason,
-        payload=payload if isinstance(payload, dict) else {"payload": payload},
-        fingerprint=hashlib.sha256(orjson.dumps(payload, option=orjson.OPT_SORT_KEYS)).hexdigest(),
-        resolution=None,
+        client,
+        session,
+        source=source,
+        reason=message.reason or _REASON_BY_STATION,
+        initiator=initiator,
+        minutes=_minutes(session, transaction, message),
+        stopped_at=_stopped_at(session, transaction, message),
         now=now,
     )
-    if new:
-        await stations.add_event(
-            conn, station_id, "stop_quarantined", now, severity="error", payload={"reason": reason}
-        )
+
+
+async def stop_verdict(conn: Conn, message: StopTransaction) -> TagVerdict | None:
+    """What the answer says of the tag that stopped (idTagInfo, for the charger's cache); None: no tag was named."""
+    if not message.id_tag:
+        return None
+    return await authorize(conn, message.station_id, message.id_tag, message.received_at)
 
 
 async def _find(conn: Conn, message: StopTransaction) -> tuple[Transaction | None, bool]:
@@ -100,7 +127,7 @@ async def _stop_without_session(conn: Conn, transaction: Transaction, message: S
     transaction = await transactions.lock(conn, transaction.id)
     if transaction.status == "stopped":
         return await _stop_again(conn, transaction, message)
-    await transactions.stop(conn, transaction.id, message)
+    await _close(conn, transaction, message)
     if message.meter_stop_wh > transaction.meter_start:
         await transactions.flag_for_review(conn, transaction.id, "energy without a session")
     return TransactionStopped(None)
@@ -113,18 +140,41 @@ async def _stop_again(conn: Conn, transaction: Transaction, message: StopTransac
     return TransactionStopped(transaction.session_id, repeated=True)
 
 
+async def _close(conn: Conn, transaction: Transaction, message: StopTransaction) -> None:
+    """Write the end of a transaction, and store its transactionData beside the readings that came live."""
+    await transactions.stop(conn, transaction.id, message, named_id=message.transaction_id == transaction.id)
+    if message.readings:
+        readings = tuple(replace(reading, flags=(*reading.flags, TRANSACTION_DATA)) for reading in message.readings)
+        update = MeterUpdate(
+            message.station_id,
+            message.epoch,
+            transaction.connector_id,
+            transaction.id,
+            transaction.session_id,
+            message.received_at,
+            readings,
+        )
+        await meter_values.flush(conn, [update])
+
+
 async def _final_reading(conn: Conn, session: Session, transaction: Transaction, message: StopTransaction) -> Session:
     """Count transactionData and meterStop; the session as it stands then."""
     row = await meter_values.context_row(conn, session.station_id, transaction.id)
     bound = max_power_w(row["connector_power_kw"] if row else None)
     began_at = session.charging_started_at or session.created_at
     state = session.meter() or meter.begin(transaction.meter_start, began_at, transaction.started_at)
-    state, faults = meter.apply_all(state, message.readings, message.received_at, bound, began_at)
-    state, last_faults = meter.finish(
-        state, message.meter_stop_wh, message.stopped_at, message.received_at, bound, began_at
-    )
+    if transaction.repetition > 0 and await _plays_an_earlier_charge(conn, transaction, message, bound):
+        state, found = replace(state, energy_wh=Decimal(0)), {REPLAYED}
+    else:
+        state, faults = meter.apply_all(state, message.readings, message.received_at, bound, began_at)
+        state, last_faults = meter.finish(
+            state, message.meter_stop_wh, message.stopped_at, message.received_at, bound, began_at
+        )
+        found = {*faults, *last_faults}
+    if any(UNUSABLE in reading.flags for reading in message.readings):
+        found.add("transaction_data_unusable")
     await sessions.set_meter(conn, session.id, state, message.received_at)
-    reasons = sorted({*faults, *last_faults})
+    reasons = sorted(found)
     if reasons:
         await sessions.flag_for_review(conn, session.id, reasons, message.received_at)
         await stations.add_event(
@@ -142,6 +192,18 @@ async def _final_reading(conn: Conn, session: Session, transaction: Transaction,
     return updated
 
 
+async def _plays_an_earlier_charge(
+    conn: Conn, transaction: Transaction, message: StopTransaction, max_power_w: Decimal
+) -> bool:
+    """Whether a charger without a clock plays a charge from its queue again that was billed (decisions/0008)."""
+    energy = message.meter_stop_wh - transaction.meter_start
+    return not repeats.could_deliver(
+        energy, transaction.received_at, message.received_at, max_power_w
+    ) and await transactions.same_stop_before(
+        conn, transaction, meter_stop=message.meter_stop_wh, stopped_at=message.stopped_at
+    )
+
+
 def _minutes(session: Session, transaction: Transaction, message: StopTransaction) -> Decimal:
     began = session.charging_started_at or session.created_at
     return meter.billable_minutes(transaction.started_at, message.stopped_at, began, message.received_at)
@@ -157,7 +219,7 @@ async def _quarantine(conn: Conn, message: StopTransaction, reason: str, resolut
     content = orjson.dumps(
         [message.transaction_id, str(message.meter_stop_wh), message.stopped_at, message.id_tag, message.reason]
     )
-    new = await transactions.quarantine(
+    new = await quarantine.insert(
         conn,
         station_id=message.station_id,
         action="StopTransaction",

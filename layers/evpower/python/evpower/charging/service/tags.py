@@ -5,10 +5,13 @@ from datetime import datetime
 
 from evpower.accounts import service as accounts
 from evpower.accounts.models import Client, ClientStatus
-from evpower.charging.repository import sessions, transactions
+from evpower.charging.models import Session
+from evpower.charging.repository import id_tags, sessions
 from evpower.config import get_settings
 from evpower.db import Conn
 from evpower.errors import ClientNotFound, SessionAlreadyActive
+from evpower.stations import service as stations
+from evpower.stations.models import AdminStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,23 +26,46 @@ class TagVerdict:
 
 
 async def authorize(conn: Conn, station_id: str, id_tag: str, now: datetime) -> TagVerdict:
-    """The verdict on ``id_tag`` at ``station_id`` now; changes nothing."""
+    """The verdict on ``id_tag`` at ``station_id`` now; changes nothing.
+
+    Somebody who holds a card to a charger may want to start or to stop, and the charger does not say which. A card
+    that may stop what runs here is accepted; what it may start, StartTransaction decides.
+    """
     session = await sessions.latest_by_tag(conn, station_id, id_tag)
     if session is not None:
         return TagVerdict("Accepted" if session.state.live else "Invalid", client_id=session.user_id)
     verdict = await card_verdict(conn, id_tag, now)
-    if verdict.status == "ConcurrentTx" and verdict.client_id is not None:
-        # Use case: the driver holds the card to the charger again to stop. ConcurrentTx is for StartTransaction
-        # (OCPP 1.6 §7.2); with it here, some chargers would refuse to stop.
-        live = await sessions.live_of_client(conn, verdict.client_id)
-        if live is not None and live.station_id == station_id and live.id_tag.upper() == id_tag.upper():
-            return replace(verdict, status="Accepted")
+    if verdict.status == "Invalid":
+        return verdict
+    running = await sessions.live_of_cards(conn, station_id, id_tag, verdict.parent_id_tag)
+    if _may_stop_one_of(running, id_tag, verdict):
+        return replace(verdict, status="Accepted")
+    if verdict.status == "Accepted" and await is_closed_to_drivers(conn, station_id):
+        return replace(verdict, status="Blocked")
     return verdict
+
+
+def _may_stop_one_of(running: list[Session], id_tag: str, verdict: TagVerdict) -> bool:
+    """Whether the card may end one of the sessions that it, or a card of its group, started here.
+
+    Use case: the driver holds the card to the charger again to stop. ConcurrentTx is for StartTransaction (OCPP 1.6
+    §7.2); with it here, some chargers would refuse to stop. A card that was blocked meanwhile ends its own session all
+    the same: the car must not go on charging on its account. Another card of the group does it in good standing only.
+    """
+    if any(session.id_tag.upper() == id_tag.upper() for session in running):
+        return True
+    return bool(running) and (verdict.status == "ConcurrentTx" or verdict.lacks_money)
+
+
+async def is_closed_to_drivers(conn: Conn, station_id: str) -> bool:
+    """Whether operators have taken the station out of service: cards are refused there, as starts from the app are."""
+    station = await stations.resolve(conn, station_id)
+    return station is not None and station.status is not AdminStatus.ACTIVE
 
 
 async def card_verdict(conn: Conn, id_tag: str, now: datetime) -> TagVerdict:
     """The verdict on a client's RFID card."""
-    card = await transactions.id_tag(conn, id_tag)
+    card = await id_tags.by_tag(conn, id_tag)
     if card is None or card.client_id is None:
         return TagVerdict("Invalid")
     if card.status != "active":
@@ -72,4 +98,4 @@ async def forget_client(conn: Conn, client_id: str) -> None:
     live = await sessions.live_of_client(conn, client_id)
     if live is not None:
         raise SessionAlreadyActive(session_id=live.id)
-    await transactions.delete_id_tags(conn, client_id)
+    await id_tags.delete_of_client(conn, client_id)

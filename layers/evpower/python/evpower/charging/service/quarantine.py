@@ -1,0 +1,193 @@
+"""StopTransactions that nothing explains: kept when they come, decided on by staff (ocpp.md §3)."""
+
+import hashlib
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+import orjson
+
+from evpower.charging.models import Session, StopTransaction
+from evpower.charging.repository import quarantine, reviews, sessions, transactions
+from evpower.charging.repository.transactions import Transaction
+from evpower.charging.service.common import lock_with_client
+from evpower.charging.service.settle import BY_QUARANTINED_STOP
+from evpower.charging.service.stop_transaction import end_session
+from evpower.charging.staff_models import AppliedStop, QuarantinedMessage, StopToApply
+from evpower.clock import parse_time
+from evpower.db import Conn
+from evpower.errors import InvalidRequest, NotFound, SessionNotFound
+from evpower.stations import service as stations
+
+STOP = "StopTransaction"
+_MAX_REGISTER_WH = 10**12
+_MAX_WORD = 50
+
+
+class AlreadyDecided(
+    InvalidRequest,
+    spec={
+        "texts": {
+            "ru": "По этому сообщению уже принято другое решение.",
+            "ky": "Бул билдирүү боюнча башка чечим кабыл алынган.",
+            "en": "Something else was decided about this message before.",
+        }
+    },
+):
+    """A message is dismissed, or applied to one transaction, once."""
+
+
+class NotApplicable(
+    InvalidRequest,
+    spec={
+        "texts": {
+            "ru": "Это сообщение нельзя применить к выбранной зарядке.",
+            "ky": "Бул билдирүүнү тандалган кубаттоого колдонууга болбойт.",
+            "en": "The message cannot be applied to the chosen charge.",
+        }
+    },
+):
+    """It is no StopTransaction, has no register, or the transaction is another station's."""
+
+
+async def quarantine_stop(conn: Conn, station_id: str, payload: Any, reason: str, now: datetime) -> None:
+    """Keep a StopTransaction whose content cannot be understood; operators see it. A repeat is counted."""
+    new = await quarantine.insert(
+        conn,
+        station_id=station_id,
+        action=STOP,
+        reason=reason,
+        payload=payload if isinstance(payload, dict) else {"payload": payload},
+        fingerprint=hashlib.sha256(orjson.dumps(payload, option=orjson.OPT_SORT_KEYS)).hexdigest(),
+        resolution=None,
+        now=now,
+    )
+    if new:
+        await stations.add_event(
+            conn, station_id, "stop_quarantined", now, severity="error", payload={"reason": reason}
+        )
+
+
+async def dismiss_quarantined(
+    conn: Conn, message_id: int, *, actor: str, note: str, now: datetime
+) -> QuarantinedMessage:
+    """Put a message away for good. Again is no harm.
+
+    Raises:
+        NotFound: no such message.
+        AlreadyDecided: it was applied, or explained when it came.
+    """
+    message = await quarantine.get(conn, message_id, lock=True)
+    if message is None:
+        raise NotFound
+    if message.resolved_as == "dismissed":
+        return message
+    if message.resolved_as is not None:
+        raise AlreadyDecided
+    return await quarantine.resolve(
+        conn, message_id, resolved_as="dismissed", actor=actor, note=note, transaction_id=None, now=now
+    )
+
+
+async def apply_quarantined_stop(conn: Conn, wish: StopToApply, now: datetime) -> AppliedStop:
+    """End the chosen transaction with the register of a StopTransaction that was put aside, and settle its session.
+
+    The same rules bound the bill as if the message had been understood when it came: the energy never falls and never
+    exceeds what the connector could have delivered by then. Once a message: the same choice again changes nothing.
+
+    Raises:
+        NotFound, SessionNotFound: no such message or session.
+        NotApplicable: no StopTransaction, no register, or no transaction of this station.
+        AlreadyDecided: it was dismissed, or applied to another transaction.
+    """
+    message = await quarantine.get(conn, wish.message_id)
+    if message is None:
+        raise NotFound
+    transaction = await _chosen(conn, wish, message.station_id)
+    stop = _stop(message, transaction, wish.meter_stop_wh)
+    # Client, session, transaction, message: two members of staff with the same message come one after the other.
+    owner = await lock_with_client(conn, transaction.session_id) if transaction.session_id else None
+    transaction = await transactions.lock(conn, transaction.id)
+    message = await quarantine.get(conn, wish.message_id, lock=True)
+    assert message is not None
+    if message.resolved_as == "applied" and message.resolved_transaction_id == transaction.id:
+        return _applied(message, transaction, owner[1] if owner else None, repeated=True)
+    if message.resolved_as is not None:
+        raise AlreadyDecided
+    named_id = transaction.stop_named_id or message.payload.get("transactionId") == transaction.id
+    await transactions.stop(conn, transaction.id, stop, named_id=named_id)
+    session = None
+    if owner is not None:
+        client, session = owner
+        if session.ocpp_transaction_id != transaction.id:
+            raise NotApplicable
+        session = await end_session(
+            conn, client, session, transaction, stop, source=BY_QUARANTINED_STOP, initiator="operator", now=now
+        )
+        await reviews.insert(
+            conn,
+            session.id,
+            action="apply_stop",
+            actor=wish.actor,
+            note=wish.note,
+            quarantined_message_id=message.id,
+            now=now,
+        )
+    message = await quarantine.resolve(
+        conn,
+        message.id,
+        resolved_as="applied",
+        actor=wish.actor,
+        note=wish.note,
+        transaction_id=transaction.id,
+        now=now,
+    )
+    return _applied(message, transaction, session, repeated=False)
+
+
+def _applied(
+    message: QuarantinedMessage, transaction: Transaction, session: Session | None, *, repeated: bool
+) -> AppliedStop:
+    return AppliedStop(
+        message=message,
+        transaction_id=transaction.id,
+        session_id=transaction.session_id,
+        settlement_revision=session.settlement_revision if session else None,
+        final_amount=session.final_amount if session else None,
+        repeated=repeated,
+    )
+
+
+async def _chosen(conn: Conn, wish: StopToApply, station_id: str) -> Transaction:
+    transaction_id = wish.transaction_id
+    if wish.session_id is not None:
+        session = await sessions.get(conn, wish.session_id)
+        if session is None:
+            raise SessionNotFound
+        transaction_id = session.ocpp_transaction_id
+    found = None if transaction_id is None else await transactions.get(conn, station_id, transaction_id)
+    if found is None:
+        raise NotApplicable
+    return found
+
+
+def _stop(message: QuarantinedMessage, transaction: Transaction, register: Decimal | None) -> StopTransaction:
+    """The message as if it had named the transaction; what it says unreadably is left out."""
+    payload = message.payload
+    said = payload.get("meterStop")
+    if register is None and type(said) is int:
+        register = Decimal(said)
+    if message.action != STOP or register is None or abs(register) > _MAX_REGISTER_WH:
+        raise NotApplicable
+    timestamp, reason, tag = (payload.get(name) for name in ("timestamp", "reason", "idTag"))
+    return StopTransaction(
+        station_id=message.station_id,
+        transaction_id=transaction.id,
+        meter_stop_wh=register,
+        stopped_at=(parse_time(timestamp) if isinstance(timestamp, str) else None) or message.received_at,
+        received_at=message.received_at,
+        epoch=0,
+        reason=reason[:_MAX_WORD] if isinstance(reason, str) else None,
+        id_tag=tag[:_MAX_WORD] if isinstance(tag, str) else None,
+        raw=payload,
+    )
