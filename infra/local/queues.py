@@ -1,6 +1,9 @@
 """The product's queues at an SQS endpoint: what CDK creates in AWS, created locally with the same attributes."""
 
+import argparse
 import json
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -69,3 +72,16 @@ def create_queues(endpoint_url: str) -> SqsEndpoint:
             | {"VisibilityTimeout": str(queue.visibility_timeout_s), "RedrivePolicy": json.dumps(redrive)},
         )["QueueUrl"]
     return SqsEndpoint(endpoint_url, urls)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """``python -m infra.local.queues --endpoint URL``: create the queues and print their URLs."""
+    parser = argparse.ArgumentParser(prog="python -m infra.local.queues", description=__doc__)
+    parser.add_argument("--endpoint", required=True, help="SQS endpoint, such as http://127.0.0.1:4566")
+    for name, url in create_queues(parser.parse_args(arguments).endpoint).urls.items():
+        print(f"{name}\t{url}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
