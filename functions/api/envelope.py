@@ -70,5 +70,7 @@ def field_names(errors: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
     found: list[dict[str, str]] = []
     for error in errors:
         location = [str(part) for part in error["loc"] if part not in ("body", "query", "path", "header")]
+        if error["type"].startswith("union_tag_"):  # the member that tells which of several bodies this is
+            location.append(str(error["ctx"]["discriminator"]).strip("'"))
         found.append({"field": ".".join(location) or "body", "problem": str(error["type"])})
     return found

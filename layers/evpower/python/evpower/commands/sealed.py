@@ -42,11 +42,6 @@ def opened(payload: Mapping[str, Any], settings: Settings | None = None) -> dict
     return {name: _open(value[_MEMBER], settings) if _is_sealed(value) else value for name, value in payload.items()}
 
 
-def shown(payload: Mapping[str, Any]) -> dict[str, Any]:
-    """The payload for people: ``***`` in the place of secrets."""
-    return {name: SHOWN if _is_sealed(value) else value for name, value in payload.items()}
-
-
 def shown_answer(action: str, answer: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
     """A charger's answer without secrets. Use case: GetConfiguration of a charger that tells its AuthorizationKey."""
     if action != "GetConfiguration" or answer is None or not isinstance(answer.get("configurationKey"), list):

@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from evpower.commands import repository, sealed
-from evpower.commands.failures import CommandUnderWay
 from evpower.commands.models import (
     REMOTE_START,
     Command,
@@ -19,7 +18,7 @@ from evpower.commands.models import (
     Redelivery,
 )
 from evpower.db import Conn
-from evpower.errors import IdempotencyConflict, NotFound
+from evpower.errors import IdempotencyConflict, NotFound, StateConflict
 from evpower.ids import correlation_id, new_id
 
 REDELIVER_AFTER = timedelta(seconds=30)
@@ -67,13 +66,13 @@ async def cancel(conn: Conn, station_id: str, command_id: str, by: str, now: dat
 
     Raises:
         NotFound: the station has no such command.
-        CommandUnderWay: it has been written, has ended, or moves a session, which has a stop of its own.
+        StateConflict: it has been written, has ended, or moves a session, which has a stop of its own.
     """
     command = await repository.get(conn, command_id)
     if command is None or command.station_id != station_id:
         raise NotFound("no such command")
     if command.session_id is not None:
-        raise CommandUnderWay("the command belongs to a charging session: stop the session instead")
+        raise StateConflict("the command belongs to a charging session: stop the session instead")
     if not await repository.close(
         conn,
         command_id,
@@ -84,7 +83,7 @@ async def cancel(conn: Conn, station_id: str, command_id: str, by: str, now: dat
         error=f"taken back by {by}",
         now=now,
     ):
-        raise CommandUnderWay
+        raise StateConflict("the command has been written to the charger, or has ended")
     cancelled = await repository.get(conn, command_id)
     assert cancelled is not None
     return cancelled

@@ -8,9 +8,7 @@ from urllib.parse import urlsplit
 MASK = "***"
 
 # Names of configuration keys whose value opens something. `GetConfigurationMaxKeys` is none of them.
-_SECRET_KEY = re.compile(
-    r"authorizationkey|passw(or)?d|passphrase|secret|token|privatekey|psk|api.?key|pin(code)?$"
-)
+_SECRET_KEY = re.compile(r"authorizationkey|passw(or)?d|passphrase|secret|token|privatekey|psk|api.?key|pin(code)?$")
 _LINKS = frozenset({"location", "remoteLocation"})
 
 

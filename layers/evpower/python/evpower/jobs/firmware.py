@@ -8,9 +8,8 @@ from typing import Any
 
 from evpower.admin.models import Scope
 from evpower.db import Conn
-from evpower.errors import Forbidden, IdempotencyConflict, NotFound
+from evpower.errors import Forbidden, IdempotencyConflict, NotFound, StateConflict
 from evpower.jobs import repository
-from evpower.jobs.failures import FirmwareNotReady, TooMany
 from evpower.jobs.models import FirmwareFile, FirmwareState, NewFirmware
 from evpower.storage.store import StoredFile
 
@@ -23,11 +22,11 @@ async def announce(
     """Register a file that is about to be uploaded. The same id again gets the first one's file.
 
     Raises:
-        TooMany: enough files are kept.
+        StateConflict: enough files are kept.
         IdempotencyConflict: the id is another file's.
     """
     if await repository.count_firmware(conn) >= MAX_FILES:
-        raise TooMany(f"{MAX_FILES} firmware files are kept")
+        raise StateConflict(f"{MAX_FILES} firmware files are kept")
     values: dict[str, Any] = {name: getattr(new, name) for name in NewFirmware.__slots__}
     row = {
         **values,
@@ -80,17 +79,17 @@ async def confirm(conn: Conn, scope: Scope, firmware_id: str, stored: StoredFile
     Raises:
         NotFound: unknown, or another owner's.
         Forbidden: everybody's.
-        FirmwareNotReady: not there, another size or checksum, or retired.
+        StateConflict: not there, another size or checksum, or retired.
     """
     file = await _own(conn, scope, firmware_id)
     if file.state is FirmwareState.RETIRED:
-        raise FirmwareNotReady("the file was retired")
+        raise StateConflict("the file was retired")
     if stored is None:
-        raise FirmwareNotReady("the file was not uploaded")
+        raise StateConflict("the file was not uploaded")
     if stored.size_bytes != file.size_bytes:
-        raise FirmwareNotReady(f"the file has {stored.size_bytes} bytes, not {file.size_bytes}")
+        raise StateConflict(f"the file has {stored.size_bytes} bytes, not {file.size_bytes}")
     if stored.sha256 is not None and stored.sha256 != file.sha256:
-        raise FirmwareNotReady("the file has another checksum")
+        raise StateConflict("the file has another checksum")
     await repository.set_firmware_state(conn, file.id, FirmwareState.STORED, now)
     return await find(conn, scope, firmware_id)
 
@@ -99,10 +98,10 @@ def require_usable(file: FirmwareFile) -> None:
     """Refuse a file that no charger can download.
 
     Raises:
-        FirmwareNotReady: not confirmed, or retired.
+        StateConflict: not confirmed, or retired.
     """
     if file.state is not FirmwareState.STORED:
-        raise FirmwareNotReady("the file is not in the store: upload and confirm it")
+        raise StateConflict("the file is not in the store: upload and confirm it")
 
 
 async def retire(conn: Conn, scope: Scope, firmware_id: str, now: datetime) -> FirmwareFile:
@@ -111,10 +110,10 @@ async def retire(conn: Conn, scope: Scope, firmware_id: str, now: datetime) -> F
     Raises:
         NotFound: unknown, or another owner's.
         Forbidden: everybody's.
-        FirmwareNotReady: a charger may still download it.
+        StateConflict: a charger may still download it.
     """
     file = await _own(conn, scope, firmware_id)
     if await repository.firmware_in_use(conn, file.id, now):
-        raise FirmwareNotReady("a charger may still download it: wait for its job")
+        raise StateConflict("a charger may still download it: wait for its job")
     await repository.set_firmware_state(conn, file.id, FirmwareState.RETIRED, now)
     return await find(conn, scope, firmware_id)

@@ -15,9 +15,8 @@ from evpower.commands import service as commands
 from evpower.commands.models import Command, CommandStatus, NewCommand
 from evpower.commands.shown import shown_link
 from evpower.db import Conn
-from evpower.errors import IdempotencyConflict, NotFound, ServiceUnavailable
+from evpower.errors import IdempotencyConflict, NotFound, ServiceUnavailable, StateConflict
 from evpower.jobs import repository
-from evpower.jobs.failures import TooMany
 from evpower.jobs.models import (
     FIRMWARE_KINDS,
     KIND_OF,
@@ -45,7 +44,7 @@ async def start(conn: Conn, station_id: str, job_id: str, new: NewJob, now: date
     """Begin a job and queue its command. The same id again gets the first one's job.
 
     Raises:
-        TooMany: enough of them are open.
+        StateConflict: enough of them are open.
         IdempotencyConflict: the id is another job's.
         ServiceUnavailable: our own link is too long for the message.
     """
@@ -53,7 +52,7 @@ async def start(conn: Conn, station_id: str, job_id: str, new: NewJob, now: date
         return found
     family = _family(new.kind)
     if await repository.count_open(conn, station_id, family, now) >= MAX_OPEN:
-        raise TooMany(f"{MAX_OPEN} jobs of this station are open")
+        raise StateConflict(f"{MAX_OPEN} jobs of this station are open")
     if new.kind in _NUMBERED and len(new.location) > LONGEST_LINK:
         raise ServiceUnavailable("the store's link is too long for this message: set FILES_ACCESS_KEY_ID")
     request_id = await repository.next_request_id(conn) if new.kind in _NUMBERED else None

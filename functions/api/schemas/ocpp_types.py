@@ -1,0 +1,143 @@
+"""Types and objects of OCPP 1.6 messages (section 7; security whitepaper edition 3, section 5) in bodies.
+
+Bounds are those of the specification's types, and where it has none, ours.
+"""
+
+from decimal import Decimal
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer
+from pydantic_core import PydanticCustomError
+
+from evpower.clock import iso_z
+from functions.api.schemas.base import clean_text, strict_integer, strict_number
+
+INT32 = 2**31 - 1
+
+Clean = AfterValidator(clean_text)
+Int = Annotated[int, strict_integer, Field(ge=-INT32 - 1, le=INT32)]
+Count = Annotated[int, strict_integer, Field(ge=0, le=INT32)]
+Positive = Annotated[int, strict_integer, Field(ge=1, le=INT32)]
+Connector = Annotated[int, strict_integer, Field(ge=1, le=100)]
+ConnectorOrAll = Annotated[int, strict_integer, Field(ge=0, le=100, description="0: the whole charger")]
+IdTag = Annotated[str, Clean, Field(min_length=1, max_length=20)]
+Text40 = Annotated[str, Clean, Field(min_length=1, max_length=40)]
+Text50 = Annotated[str, Clean, Field(min_length=1, max_length=50)]
+Text128 = Annotated[str, Clean, Field(min_length=1, max_length=128)]
+Text255 = Annotated[str, Clean, Field(min_length=1, max_length=255)]
+Text800 = Annotated[str, Clean, Field(min_length=1, max_length=800)]
+Retries = Annotated[int, strict_integer, Field(ge=0, le=100)]
+RetryInterval = Annotated[int, strict_integer, Field(ge=0, le=86400, description="seconds")]
+Purpose = Literal["ChargePointMaxProfile", "TxDefaultProfile", "TxProfile"]
+When = Annotated[
+    AwareDatetime,
+    PlainSerializer(iso_z, return_type=str),
+    Field(description="RFC 3339 with an offset or Z", examples=["2026-01-15T06:00:00Z"]),
+]
+
+
+def _one_decimal(value: Decimal) -> Decimal:
+    if value != round(value, 1):
+        raise PydanticCustomError("decimal_max_places", "has more than one decimal")
+    return value
+
+
+Limit = Annotated[
+    Decimal,
+    strict_number,
+    Field(ge=0, le=10_000_000),
+    AfterValidator(_one_decimal),
+    PlainSerializer(float, return_type=float),
+]
+# No user names or passwords of ours are in it: a link of the operator's choice.
+Location = Annotated[
+    str,
+    Clean,
+    Field(
+        min_length=10,
+        max_length=512,
+        pattern=r"^(https?|ftps?|sftp)://[!#$%&'()*+,./0-9:;=?@A-Z\[\]_a-z~-]+$",
+        examples=["https://files.example/upload"],
+    ),
+]
+Pem = Annotated[str, Clean, Field(min_length=1, max_length=5500, pattern=r"^-----BEGIN CERTIFICATE-----\s")]
+
+
+class Part(BaseModel):
+    """A member that is an object."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SchedulePeriod(Part):
+    """ChargingSchedulePeriod."""
+
+    startPeriod: Count
+    limit: Limit
+    numberPhases: Annotated[int, strict_integer, Field(ge=1, le=3)] | None = None
+
+
+class Schedule(Part):
+    """ChargingSchedule."""
+
+    duration: Count | None = None
+    startSchedule: When | None = None
+    chargingRateUnit: Literal["A", "W"]
+    chargingSchedulePeriod: Annotated[list[SchedulePeriod], Field(min_length=1, max_length=100)]
+    minChargingRate: Limit | None = None
+
+
+class ChargingProfile(Part):
+    """ChargingProfile. The managed way is the station's ``charging-profiles``, which also checks and remembers it."""
+
+    chargingProfileId: Int
+    transactionId: Int | None = None
+    stackLevel: Count
+    chargingProfilePurpose: Purpose
+    chargingProfileKind: Literal["Absolute", "Recurring", "Relative"]
+    recurrencyKind: Literal["Daily", "Weekly"] | None = None
+    validFrom: When | None = None
+    validTo: When | None = None
+    chargingSchedule: Schedule
+
+
+class IdTagInfo(Part):
+    """IdTagInfo."""
+
+    expiryDate: When | None = None
+    parentIdTag: IdTag | None = None
+    status: Literal["Accepted", "Blocked", "Expired", "Invalid", "ConcurrentTx"]
+
+
+class AuthorizationData(Part):
+    """A tag of the list; without its info it is removed (differential)."""
+
+    idTag: IdTag
+    idTagInfo: IdTagInfo | None = None
+
+
+class Firmware(Part):
+    """FirmwareType."""
+
+    location: Location
+    retrieveDateTime: When
+    installDateTime: When | None = None
+    signingCertificate: Pem
+    signature: Text800
+
+
+class LogParameters(Part):
+    """LogParametersType."""
+
+    remoteLocation: Location
+    oldestTimestamp: When | None = None
+    latestTimestamp: When | None = None
+
+
+class CertificateHashData(Part):
+    """CertificateHashDataType."""
+
+    hashAlgorithm: Literal["SHA256", "SHA384", "SHA512"]
+    issuerNameHash: Text128
+    issuerKeyHash: Text128
+    serialNumber: Text40
