@@ -150,6 +150,20 @@ async def test_sender_that_died_before_the_call(world: World) -> None:
     assert [cmd for cmd, _ in world.standin.requests].count("voidPayment") == 1
 
 
+@pytest.mark.parametrize("succeeded", [True, False])
+@pytest.mark.parametrize("state", [RefundState.DEBITED, RefundState.SENT])
+async def test_a_refund_under_way_is_not_decided_by_hand(world: World, state: RefundState, succeeded: bool) -> None:
+    """Called failed while the provider is asked, the money would be paid out and returned."""
+    topup = await paid(world)
+    refund = await world.db.run(lambda conn: refunds.begin_refund(conn, wish(topup), world.deps))
+    async with world.db.transaction() as conn:
+        await conn.execute("UPDATE topup_refunds SET state = %s", (state.value,))
+    with pytest.raises(refunds.RefundUnderWay):
+        await refunds.resolve_refund(world.deps, refund.id, succeeded=succeeded, actor="operator-1")
+    assert (await world.one("SELECT state FROM topup_refunds"))["state"] == state.value
+    assert await world.balance() == 0
+
+
 async def test_the_same_refund_asked_for_at_once(world: World) -> None:
     topup = await paid(world)
     await asyncio.gather(*(refunds.refund_topup(world.deps, wish(topup)) for _ in range(5)))

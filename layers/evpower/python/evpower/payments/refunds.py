@@ -13,7 +13,7 @@ from evpower import metrics
 from evpower.accounts import service as accounts
 from evpower.accounts.models import LedgerType, Movement
 from evpower.db import Claims, Conn
-from evpower.errors import InvalidAmount, MaximumAmountExceeded, PaymentNotFound
+from evpower.errors import InvalidAmount, InvalidRequest, MaximumAmountExceeded, PaymentNotFound
 from evpower.ids import new_id
 from evpower.logging import get_logger
 from evpower.money import number, som
@@ -28,6 +28,19 @@ _LEASE = timedelta(seconds=45)
 _ASK_AGAIN = timedelta(minutes=15)
 _BATCH = 20
 _OPEN = (RefundState.DEBITED, RefundState.SENT, RefundState.UNKNOWN)
+
+
+class RefundUnderWay(
+    InvalidRequest,
+    spec={
+        "texts": {
+            "ru": "Возврат ещё выполняется: решать рано.",
+            "ky": "Кайтаруу дагы эле аткарылууда: чечим чыгарууга эрте.",
+            "en": "The refund is still under way: there is nothing to decide yet.",
+        }
+    },
+):
+    """What may still reach the provider must not be called failed: the money would be paid and returned."""
 
 
 async def begin_refund(conn: Conn, request: RefundRequest, deps: PaymentDeps) -> Refund:
@@ -108,7 +121,9 @@ async def _claim_sending(conn: Conn, refund_id: str, deps: PaymentDeps) -> bool:
     return True
 
 
-async def _finish(conn: Conn, refund_id: str, outcome: Outcome[None], deps: PaymentDeps) -> Refund:
+async def _finish(
+    conn: Conn, refund_id: str, outcome: Outcome[None], deps: PaymentDeps, *, by_hand: bool = False
+) -> Refund:
     """Write an outcome, once: a refund that has ended is left as it is."""
     known = await repository.get_refund(conn, refund_id)
     if known is None:
@@ -120,6 +135,8 @@ async def _finish(conn: Conn, refund_id: str, outcome: Outcome[None], deps: Paym
     assert refund is not None
     if refund.state not in _OPEN:
         return refund
+    if by_hand and refund.state is not RefundState.UNKNOWN:
+        raise RefundUnderWay
     changes: dict[str, Any] = {"next_check_at": None}
     match outcome:
         case Done():
@@ -166,10 +183,15 @@ async def refund_topup(deps: PaymentDeps, request: RefundRequest, claims: Claims
 async def resolve_refund(
     deps: PaymentDeps, refund_id: str, *, succeeded: bool, actor: str, claims: Claims | None = None
 ) -> Refund:
-    """An operator's word on an open refund, after looking it up at the provider."""
+    """An operator's word on a refund of unknown outcome, after looking it up at the provider.
+
+    Raises:
+        PaymentNotFound: no such refund.
+        RefundUnderWay: it is being sent at this moment, or was not sent yet.
+    """
     outcome: Outcome[None] = Done(None) if succeeded else Refused("resolved", f"failed according to {actor}")
     _log.warning("refund resolved by hand", extra={"refund_id": refund_id, "succeeded": succeeded, "actor": actor})
-    return await deps.db.run(lambda conn: _finish(conn, refund_id, outcome, deps), claims=claims)
+    return await deps.db.run(lambda conn: _finish(conn, refund_id, outcome, deps, by_hand=True), claims=claims)
 
 
 async def _ask(deps: PaymentDeps, refund: Refund) -> None:
