@@ -19,11 +19,16 @@ async def run(deps: SweepDeps, now: datetime) -> dict[str, int]:
     counts = {"partitions_made": await deps.database.run(retention.ensure_partitions), "partitions_dropped": 0}
     while await deps.database.run(lambda conn: retention.drop_partition(conn, deps.settings, now)):
         counts["partitions_dropped"] += 1
+    while await deps.database.run(lambda conn: retention.drop_message_partition(conn, deps.settings, now)):
+        counts["partitions_dropped"] += 1
     for purge in retention.purges(deps.settings):
         deleted = await _batches(deps, lambda conn, purge=purge: retention.purge_batch(conn, purge, now), deadline)  # type: ignore[misc]
         counts[purge.table] = counts.get(purge.table, 0) + deleted
     counts["ocpp_meter_values"] = await _batches(
         deps, lambda conn: retention.purge_unfiled_readings(conn, deps.settings, now), deadline
+    )
+    counts["station_messages"] = await _batches(
+        deps, lambda conn: retention.purge_unfiled_messages(conn, deps.settings, now), deadline
     )
     return counts
 

@@ -143,6 +143,7 @@ class Settings(BaseSettings):
     ocpp_max_frame_bytes: int = 64 * 1024
     ocpp_max_connections: int = 10_000
     ocpp_max_connections_per_address: int = 2_000
+    message_log: bool = True  # what is said to and by each charger, kept for operators
     trusted_proxies: str = ""  # comma-separated networks whose X-Forwarded-For and client-certificate headers count
     # Begin of the names of the headers with which the load balancer passes a client certificate that it has verified,
     # e.g. X-Amzn-Mtls-Clientcert. Only where every way through the trusted proxies asks for certificates: on another
@@ -169,6 +170,7 @@ class Settings(BaseSettings):
 
     # Retention
     meter_retention_days: int = 400
+    message_log_days: int = Field(default=7, ge=1, le=90)
     event_retention_days: int = 90
     audit_retention_days: int = 1095
 

@@ -195,6 +195,7 @@ def test_anon_sees_the_open_network_without_keys(as_role: As) -> None:
     "table",
     ["users", "clients", "charging_sessions", "balance_topups", "payment_transactions_odengi", "user_favorites",
      "id_tags", "audit_logs", "station_commands", "payment_inbox", "ocpp_meter_values", "ocpp_meter_values_default",
+     "station_messages", "station_messages_default",
      "ocpp_transactions", "settlements", "write_offs", "tariff_plans", "client_tariffs", "promo_codes",
      "idempotency_keys", "push_outbox", "ocpp_station_status", "quarantined_messages", "otp_codes", "refresh_tokens",
      "devices", "push_subscriptions"],
@@ -207,8 +208,8 @@ def test_anon_sees_nothing_of_people_and_money(as_role: As, table: str) -> None:
 def test_no_partition_is_a_way_round_the_policies(as_role: As, shared_url: str) -> None:
     with network.owner(shared_url) as conn:
         partitions = column(conn, "SELECT inhrelid::regclass::text FROM pg_inherits"
-                                  " WHERE inhparent = 'ocpp_meter_values'::regclass")  # fmt: skip
-    assert len(partitions) >= 4
+                                  " WHERE inhparent IN ('ocpp_meter_values'::regclass, 'station_messages'::regclass)")  # fmt: skip
+    assert len(partitions) >= 4 + 9
     for role in ("anon", "authenticated", "service_role", "evpower_api", "evpower_worker"):
         conn = as_role(role, sub=A)
         for partition in partitions:

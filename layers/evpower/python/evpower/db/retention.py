@@ -11,6 +11,7 @@ BATCH = 5000
 _IDEMPOTENCY_DAYS = 7  # as the earlier system; a key protects for 24 hours
 _COUNTER_DAYS = 1
 _MONTHS_AHEAD = 2
+_DAYS_AHEAD = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +71,27 @@ async def _call(conn: Conn, function: bytes, *arguments: object) -> Any:
 
 
 async def ensure_partitions(conn: Conn) -> int:
-    """Make the meter partitions of this month and the next two; how many were missing."""
-    return int(await _call(conn, b"evpower_ensure_meter_partitions(%s)", _MONTHS_AHEAD))
+    """Make the meter partitions of this month and the next two, and those of the message log; how many were missing."""
+    months = int(await _call(conn, b"evpower_ensure_meter_partitions(%s)", _MONTHS_AHEAD))
+    return months + int(await _call(conn, b"evpower_ensure_message_partitions(%s)", _DAYS_AHEAD))
 
 
 async def drop_partition(conn: Conn, settings: Settings, now: datetime) -> str | None:
     """Drop the oldest meter partition if all of it is older than METER_RETENTION_DAYS; its name."""
     name = await _call(conn, b"evpower_drop_meter_partition(%s)", now - timedelta(days=settings.meter_retention_days))
     return None if name is None else str(name)
+
+
+async def drop_message_partition(conn: Conn, settings: Settings, now: datetime) -> str | None:
+    """Drop the oldest day of the message log if all of it is older than MESSAGE_LOG_DAYS; its name."""
+    name = await _call(conn, b"evpower_drop_message_partition(%s)", now - timedelta(days=settings.message_log_days))
+    return None if name is None else str(name)
+
+
+async def purge_unfiled_messages(conn: Conn, settings: Settings, now: datetime) -> int:
+    """Delete up to ``BATCH`` old messages whose day had no partition when they came; how many went."""
+    horizon = now - timedelta(days=settings.message_log_days)
+    return int(await _call(conn, b"evpower_purge_unfiled_messages(%s, %s)", horizon, BATCH))
 
 
 async def purge_unfiled_readings(conn: Conn, settings: Settings, now: datetime) -> int:

@@ -1,0 +1,93 @@
+"""Storing and reading the message log."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from evpower.db import Conn
+from evpower.message_log import repository
+from evpower.message_log.models import Direction, Entry, EntryFilter, EntryPage, NewEntry, Place
+from evpower.message_log.wire import kept, storable
+
+_MAX_WORD = 255  # longer ids and actions are kept in the frame only
+
+
+def row_of(entry: NewEntry) -> dict[str, Any]:
+    """An entry as it is stored: masked, bounded, under the short names of the statement."""
+    request, cut = kept(entry.request, entry.action)
+    response, cut_too = kept(entry.response, entry.action)
+    row = {
+        "s": entry.station_id,
+        "t": entry.at,
+        "d": entry.direction,
+        "a": entry.action,
+        "i": entry.message_id,
+        "q": request,
+        "r": response,
+    }
+    for name in ("a", "i"):
+        word = row[name]
+        if word is not None and (type(word) is not str or len(word) > _MAX_WORD or "\x00" in word):
+            row[name] = storable(str(word))[:_MAX_WORD]
+    if entry.latency_s is not None:
+        row["l"] = entry.latency_s * 1000
+    if entry.error is not None:
+        row["e"] = entry.error
+    if cut or cut_too:
+        row["x"] = True
+    return row
+
+
+async def store(conn: Conn, rows: Iterable[dict[str, Any]]) -> None:
+    """Store what :func:`row_of` made, by one statement."""
+    await repository.insert(conn, list(rows))
+
+
+async def page(
+    conn: Conn,
+    station_id: str,
+    wanted: EntryFilter,
+    *,
+    after: Place | None = None,
+    newest_first: bool = True,
+    limit: int = 50,
+) -> EntryPage:
+    """Entries of a station in the order of time; ``after`` is the ``next`` of the page before."""
+    rows = await repository.page(conn, station_id, wanted, after, newest_first=newest_first, limit=limit + 1)
+    items = tuple(_entry(row) for row in rows[:limit])
+    more = len(rows) > limit
+    return EntryPage(items, Place(items[-1].at, items[-1].id) if more else None)
+
+
+async def latest(conn: Conn, station_id: str, limit: int = 20) -> tuple[Entry, ...]:
+    """The newest entries of a station, newest first."""
+    return (await page(conn, station_id, EntryFilter(), limit=limit)).items
+
+
+def _entry(row: dict[str, Any]) -> Entry:
+    at: datetime = row["received_at"]
+    return Entry(
+        id=row["id"],
+        station_id=row["station_id"],
+        at=at,
+        direction=Direction(row["direction"]),
+        action=row["action"],
+        message_id=row["message_id"],
+        request=_document(row["request"]),
+        response=_document(row["response"]),
+        error=row["error"],
+        latency_ms=row["latency_ms"],
+        is_truncated=row["is_truncated"],
+    )
+
+
+def _document(text: str | None) -> Any:
+    """What a frame said; its text where it is not JSON, or only the beginning of it."""
+    if text is None:
+        return None
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return text
