@@ -185,43 +185,102 @@ class FailureBackOff:
         self._failures.pop(key, None)
 
 
-PasswordCheck = Callable[[str], bool]
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A password that opens the station. ``candidate``: id of a new key that the charger has not used yet."""
+
+    hash: str
+    candidate: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """A client certificate that the trusted proxy has verified; ``fault`` is our own objection, as a sentence."""
+
+    common_name: str
+    serial: str | None = None
+    fault: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What an upgrade has proven, as a security profile: 0 nothing, 1 password, 2 the same over TLS, 3 certificate."""
+
+    level: int
+    key: Key | None = None
+    certificate_serial: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Demands:
+    """What a station must prove.
+
+    Attributes:
+        references: names of the station: its id, its serial number, the spelling used in the path.
+        keys: the present key and new ones; the present one first.
+        has_present_key: without one, a station of profile 0 may be let in without a password.
+        profile: its security profile.
+        allow_unauthenticated: stations of profile 0 without a key may come in without one.
+    """
+
+    references: frozenset[str]
+    keys: tuple[Key, ...]
+    has_present_key: bool
+    profile: int
+    allow_unauthenticated: bool
+
+
+PasswordCheck = Callable[[str, str], bool]
+"""(stored hash, one spelling of the password) -> equal, in constant time."""
+_UNAUTHORIZED = HTTPStatus.UNAUTHORIZED
+
+
+def is_secure(forwarded_proto: str | None) -> bool:
+    """Whether the charger's own connection was TLS, by the X-Forwarded-Proto of a trusted proxy.
+
+    Every hop that the header names must be: an entry that the caller itself put in cannot help it.
+    """
+    hops = [item.strip().lower() for item in (forwarded_proto or "").split(",")]
+    return all(hop in ("https", "wss") for hop in hops)
 
 
 def authenticate(
-    *,
-    references: frozenset[str],
-    key_set: bool,
+    demands: Demands,
     check: PasswordCheck,
+    *,
     credentials: tuple[str, tuple[str, ...]] | None,
-    certificate_cn: str | None,
-    allow_unauthenticated: bool,
-) -> Refusal | None:
-    """Decide whether the caller is the station it says it is.
+    certificate: Certificate | None,
+    secure: bool,
+) -> Proof | Refusal:
+    """Decide whether the caller is the station it says it is, and in the way that its security profile demands.
 
-    Args:
-        references: names of the station: its id, its serial number, the spelling used in the path.
-        key_set: the station has an AuthorizationKey.
-        check: compares one spelling of the password with the stored hash, in constant time.
-        credentials: from :func:`basic_credentials`.
-        certificate_cn: common name of a client certificate that the trusted proxy verified.
-        allow_unauthenticated: stations without a key may come in without one.
+    ``credentials`` from :func:`basic_credentials`; ``secure`` from :func:`is_secure`.
     """
-    if certificate_cn is not None:
-        if certificate_cn in references:
-            return None
-        return Refusal(HTTPStatus.UNAUTHORIZED, "The client certificate belongs to another station.")
-    if not key_set:
-        if allow_unauthenticated:
-            return None
-        return Refusal(
-            HTTPStatus.UNAUTHORIZED, "This station has no AuthorizationKey set; stations without one are not let in."
-        )
+    if demands.profile >= 2 and not secure:
+        return Refusal(HTTPStatus.FORBIDDEN, "This station must connect over TLS (wss://).")
+    if certificate is not None:
+        if certificate.common_name not in demands.references:
+            return Refusal(_UNAUTHORIZED, "The client certificate belongs to another station.")
+        if certificate.fault is not None:
+            return Refusal(_UNAUTHORIZED, certificate.fault)
+        return Proof(3 if secure else 1, certificate_serial=certificate.serial)
+    if demands.profile >= 3:
+        return Refusal(_UNAUTHORIZED, "This station must show its client certificate.")
+    return _by_password(demands, check, credentials, 2 if secure else 1)
+
+
+def _by_password(
+    demands: Demands, check: PasswordCheck, credentials: tuple[str, tuple[str, ...]] | None, level: int
+) -> Proof | Refusal:
+    user, spellings = credentials or ("", ())
+    # Every key and spelling is compared, so that the time taken does not tell which one was close.
+    matches = [key for key in demands.keys for spelling in spellings if check(key.hash, spelling)]
+    if matches and user in demands.references:
+        return Proof(level, matches[0])
+    if not demands.has_present_key and demands.profile == 0 and demands.allow_unauthenticated:
+        return Proof(0)
+    if not demands.keys:
+        return Refusal(_UNAUTHORIZED, "This station has no AuthorizationKey set; stations without one are not let in.")
     if credentials is None:
-        return Refusal(HTTPStatus.UNAUTHORIZED, "HTTP Basic authentication is required: user = station id.")
-    user, spellings = credentials
-    # Every spelling is compared, so that the time taken does not tell which one was close.
-    matches = [check(spelling) for spelling in spellings]
-    if user in references and any(matches):
-        return None
-    return Refusal(HTTPStatus.UNAUTHORIZED, "Wrong user or password.")
+        return Refusal(_UNAUTHORIZED, "HTTP Basic authentication is required: user = station id.")
+    return Refusal(_UNAUTHORIZED, "Wrong user or password.")

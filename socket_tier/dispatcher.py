@@ -14,8 +14,9 @@ from typing import Any, TypeVar
 
 from evpower.charging import service as charging
 from evpower.clock import Clock
-from evpower.commands import service
+from evpower.commands import sealed, service
 from evpower.commands.models import REMOTE_START, REMOTE_STOP, REPEATED_BY_BOOT, Command, CommandStatus
+from evpower.commands.sealed import SealBroken
 from evpower.db import Conn, Database
 from evpower.ids import correlation_id
 from evpower.logging import get_logger
@@ -195,7 +196,7 @@ class Dispatcher:
         hook = None if spec is None else spec.on_outcome
         try:
             timeout = self._call_timeout_s * connection.dialect.patience(command.action)
-            answer = await connection.call(command.action, command.payload, timeout)
+            answer = await connection.call(command.action, sealed.opened(command.payload), timeout)
         except CallTimedOut as error:
             if command.repeatable or not error.written:
                 # Use case: a busy charger misses a RemoteStop. It is written again until it expires.
@@ -203,7 +204,7 @@ class Dispatcher:
             return await self._record(command, hook, CommandStatus.TIMED_OUT, error=str(error))
         except ConnectionGone as error:
             return await self._record_lost(command, str(error))
-        except (CallRefused, OutboundInvalid, CallFailed) as error:
+        except (CallRefused, OutboundInvalid, CallFailed, SealBroken) as error:
             return await self._record(command, hook, CommandStatus.FAILED, error=str(error))
         accepted = spec is not None and spec.outcome(answer) is Outcome.ACCEPTED
         outcome = CommandStatus.ACCEPTED if accepted else CommandStatus.REJECTED

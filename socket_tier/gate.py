@@ -7,7 +7,7 @@ it says it is, do we share a version. The checks themselves are pure (:mod:`sock
 import random
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 
@@ -16,15 +16,17 @@ from evpower.logging import get_logger
 from evpower.stations.credentials import verify_authorization_key
 from evpower.stations.models import AdminStatus, Admission
 from socket_tier import admission as rules
-from socket_tier.admission import FailureBackOff, Refusal, TokenBucket, TrustedProxies
+from socket_tier.admission import Certificate, Demands, FailureBackOff, Key, Proof, Refusal, TokenBucket, TrustedProxies
 from socket_tier.unavailable import is_unavailable
 
 log = get_logger(__name__)
 
 ACCEPTS_PER_SECOND = 500.0
 ACCEPT_BURST = 2000.0
-# Load balancers pass the subject of a client certificate that they verified in this header.
-CERTIFICATE_HEADER = "X-Amzn-Mtls-Clientcert-Subject"
+# Ends of the names of the headers in which load balancers pass a client certificate that they have verified: its
+# subject (RFC 2253) and its serial number (hexadecimal). The begin is CLIENT_CERTIFICATE_HEADER.
+SUBJECT_SUFFIX = "-Subject"
+SERIAL_SUFFIX = "-Serial-Number"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,9 @@ class UpgradeRequest:
     offered: Sequence[str]
     authorization: str | None = None
     forwarded_for: str | None = None
+    forwarded_proto: str | None = None
     certificate_subject: str | None = None
+    certificate_serial: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,16 @@ class Pass:
     subprotocol: str
     named: bool  # the chosen subprotocol is named in the answer
     address: str
+    proof: Proof
+
+
+Loader = Callable[[str], Awaitable[Admission | None]]
+CertificateCheck = Callable[[str, str | None], Awaitable[str | None]]
+"""(station id, serial number) -> our objection to that certificate, None when there is none."""
+
+
+async def _no_objection(_station_id: str, _serial: str | None) -> str | None:
+    return None
 
 
 class Gate:
@@ -56,11 +70,13 @@ class Gate:
         self,
         settings: Settings,
         supported: Sequence[str],
-        load: Callable[[str], Awaitable[Admission | None]],
+        load: Loader,
+        check_certificate: CertificateCheck = _no_objection,
     ) -> None:
         self._settings = settings
         self._supported = supported
         self._load = load
+        self._check_certificate = check_certificate
         self._proxies = TrustedProxies.parse(settings.trusted_proxies)
         self._bucket = TokenBucket(ACCEPTS_PER_SECOND, ACCEPT_BURST)
         # A charger with a wrong key slows down only itself, not its neighbours behind the same router; an address
@@ -123,32 +139,57 @@ class Gate:
     async def _decide(self, request: UpgradeRequest, reference: str, address: str) -> Pass | Refusal:
         try:
             station = await self._load(reference)
+            if station is None:
+                return Refusal(HTTPStatus.NOT_FOUND, "This station is not known here.")
+            if station.status is AdminStatus.INACTIVE:
+                return Refusal(HTTPStatus.FORBIDDEN, "This station is switched off by its operator.")
+            proof = await self._prove(request, station, reference)
         except Exception as error:
             if not is_unavailable(error):
                 raise
             log.warning("no upgrade: the database is away", extra={"error": str(error)})
             return _busy("The server cannot look up stations at the moment; connect again shortly.", 5)
-        if station is None:
-            return Refusal(HTTPStatus.NOT_FOUND, "This station is not known here.")
-        if station.status is AdminStatus.INACTIVE:
-            return Refusal(HTTPStatus.FORBIDDEN, "This station is switched off by its operator.")
-        trusted = self._proxies.trusts(request.peer)
-        refusal = rules.authenticate(
-            references=frozenset({station.station_id, station.serial_number, reference}),
-            key_set=station.auth_key_hash is not None,
-            check=lambda password: verify_authorization_key(station.auth_key_hash, password),
-            credentials=rules.basic_credentials(request.authorization),
-            certificate_cn=rules.certificate_name(request.certificate_subject) if trusted else None,
-            allow_unauthenticated=self._settings.allow_unauthenticated_stations,
-        )
-        if refusal is not None:
-            return refusal
+        if isinstance(proof, Refusal):
+            return proof
         chosen = rules.choose_subprotocol(
             request.offered, self._supported, allow_missing=station.allow_missing_subprotocol
         )
         if isinstance(chosen, Refusal):
             return chosen
-        return Pass(station, chosen[0], chosen[1], address)
+        return Pass(station, chosen[0], chosen[1], address, proof)
+
+    async def _prove(self, request: UpgradeRequest, station: Admission, reference: str) -> Proof | Refusal:
+        demands = Demands(
+            references=frozenset({station.station_id, station.serial_number, reference}),
+            keys=tuple(_keys(station)),
+            has_present_key=station.auth_key_hash is not None,
+            profile=station.security_profile,
+            allow_unauthenticated=self._settings.allow_unauthenticated_stations,
+        )
+        trusted = self._proxies.trusts(request.peer)
+        return rules.authenticate(
+            demands,
+            verify_authorization_key,
+            credentials=rules.basic_credentials(request.authorization),
+            certificate=await self._certificate(request, station, demands) if trusted else None,
+            secure=trusted and rules.is_secure(request.forwarded_proto),
+        )
+
+    async def _certificate(self, request: UpgradeRequest, station: Admission, demands: Demands) -> Certificate | None:
+        name = rules.certificate_name(request.certificate_subject) if self._settings.client_certificate_header else None
+        if name is None:
+            return None
+        serial, fault = request.certificate_serial, None
+        if name in demands.references:
+            fault = await self._check_certificate(station.station_id, serial)
+        return Certificate(name, serial, fault)
+
+
+def _keys(station: Admission) -> Iterator[Key]:
+    if station.auth_key_hash is not None:
+        yield Key(station.auth_key_hash)
+    for candidate in station.candidate_keys:
+        yield Key(candidate.hash, candidate.id)
 
 
 def _busy(sentence: str, seconds: int, *, jitter: int = 5) -> Refusal:

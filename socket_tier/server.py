@@ -24,7 +24,7 @@ from evpower.config import Settings
 from evpower.logging import get_logger
 from socket_tier import metrics
 from socket_tier.admission import Refusal
-from socket_tier.gate import CERTIFICATE_HEADER, Gate, Pass, UpgradeRequest
+from socket_tier.gate import SERIAL_SUFFIX, SUBJECT_SUFFIX, Gate, Pass, UpgradeRequest
 
 log = get_logger(__name__)
 
@@ -199,6 +199,7 @@ class SocketServer:
             connection.address = self._gate.address_of(peer, forwarded)
             refusal = self._gate.room_for(connection.address)
             return None if refusal is None else self._refuse(connection, refusal, path)
+        certificate = self._settings.client_certificate_header
         verdict = await self._gate.admit(
             UpgradeRequest(
                 path=request.path,
@@ -206,7 +207,9 @@ class SocketServer:
                 offered=_offered(request.headers),
                 authorization=_single(request.headers, "Authorization"),
                 forwarded_for=forwarded,
-                certificate_subject=_single(request.headers, CERTIFICATE_HEADER),
+                forwarded_proto=_joined(request.headers, "X-Forwarded-Proto"),
+                certificate_subject=_single(request.headers, certificate + SUBJECT_SUFFIX),
+                certificate_serial=_single(request.headers, certificate + SERIAL_SUFFIX),
             )
         )
         if isinstance(verdict, Refusal):

@@ -10,14 +10,18 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
+from evpower.certificates import service as certificates
 from evpower.charging import service as charging
 from evpower.clock import Clock, SystemClock
+from evpower.commands import service as commands
 from evpower.config import Settings
-from evpower.db import PooledDatabase
+from evpower.db import Conn, PooledDatabase
+from evpower.errors import StationNotFound
 from evpower.ids import new_id
 from evpower.logging import get_logger
 from evpower.realtime.service import Publisher
 from evpower.redis_client import open_redis
+from evpower.stations import key_rotation
 from evpower.stations import service as stations
 from evpower.stations.models import Admission
 from socket_tier import metrics
@@ -108,7 +112,7 @@ class SocketTier:
             drain=lambda station_id: self.dispatcher.drain_soon([station_id]),
             changed=self._changed,
         )
-        self.gate = Gate(settings, list(DIALECTS), self._load)
+        self.gate = Gate(settings, list(DIALECTS), self._load, self._check_certificate)
         self.server = SocketServer(
             settings,
             self.gate,
@@ -186,15 +190,15 @@ class SocketTier:
     async def _load(self, reference: str) -> Admission | None:
         return await self.database.run(lambda conn: stations.load_for_admission(conn, reference))
 
+    async def _check_certificate(self, station_id: str, serial: str | None) -> str | None:
+        now = self.clock.now()
+        return await self.database.run(lambda conn: certificates.objection(conn, station_id, serial, now))
+
     async def _serve_charger(self, socket: TierSocket, admitted: Pass) -> None:
         station_id = admitted.admission.station_id
         now = self.clock.now()
         try:
-            epoch = await self.database.run(
-                lambda conn: stations.claim_connection(
-                    conn, station_id, self.instance_id, now, protocol=admitted.subprotocol
-                )
-            )
+            epoch = await self.database.run(lambda conn: self._claim(conn, admitted))
         except Exception as error:
             log.warning("station not claimed", extra={"station_id": station_id, "error": str(error)})
             await socket.close(TRY_AGAIN_LATER, "cannot register the station at the moment, try again later")
@@ -204,6 +208,27 @@ class SocketTier:
         connection = ChargerConnection(socket, dialect, charger, call_timeout_s=self.settings.ocpp_call_timeout_s)
         charger.caller = connection
         await self._run_connection(socket, connection)
+    async def _claim(self, conn: Conn, admitted: Pass) -> int:
+        """The epoch of a new socket; what its credentials prove is true from the same commit on."""
+        admission, proof, now = admitted.admission, admitted.proof, self.clock.now()
+        epoch = await stations.claim_connection(
+            conn,
+            admission.station_id,
+            self.instance_id,
+            now,
+            protocol=admitted.subprotocol,
+            security=proof.level,
+            credentials_version=admission.credentials_version,
+        )
+        new_key = (proof.key.candidate, proof.key.hash) if proof.key and proof.key.candidate else None
+        if (new_key or admission.requested_security_profile) and not await key_rotation.connected(
+            conn, admission.station_id, proven=proof.level, candidate=new_key, now=now
+        ):
+            raise StationNotFound("its new key was withdrawn meanwhile")
+        if proof.certificate_serial is not None:
+            await certificates.note_use(conn, admission.station_id, proof.certificate_serial, now)
+        return epoch
+
 
     async def _run_connection(self, socket: TierSocket, connection: ChargerConnection) -> None:
         watched = ChargerSocket(socket, connection)
@@ -248,6 +273,9 @@ class SocketTier:
     async def _touch(self, silent_for: dict[str, float]) -> None:
         now = self.clock.now()
         seen = {station: now - timedelta(seconds=max(age, 0.0)) for station, age in silent_for.items()}
+        # Use case: an operator revokes a charger's credentials. Its socket was fenced out, and must not stay open.
+        held = self.registry.local_epochs()
+        self.registry.drop_stale(await self.database.run(lambda conn: commands.newer_epochs(conn, held)))
         back = await self.database.run(lambda conn: stations.touch(conn, seen))
         if back:
             await self._changed([reference.station_id for reference in back])

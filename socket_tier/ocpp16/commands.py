@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from evpower.jobs import service as jobs
 from evpower.reservations import service as reservations
 from socket_tier.dialect import CommandSpec
-from socket_tier.ocpp16 import configuration
+from socket_tier.ocpp16 import configuration, credentials
 
 _ACCEPTED = CommandSpec()
 # No status word, or one that is itself what was asked for: any answer is a success.
@@ -31,7 +31,9 @@ COMMANDS: Mapping[str, CommandSpec] = {
     "UnlockConnector": CommandSpec(accepted=frozenset({"Unlocked"})),
     # Scheduled: a transaction runs, the change follows its end.
     "ChangeAvailability": CommandSpec(accepted=frozenset({"Accepted", "Scheduled"})),
-    "ChangeConfiguration": CommandSpec(accepted=frozenset({"Accepted", "RebootRequired"})),
+    "ChangeConfiguration": CommandSpec(
+        accepted=frozenset({"Accepted", "RebootRequired"}), on_outcome=credentials.configuration_changed
+    ),
     "GetConfiguration": CommandSpec(accepted=frozenset(), on_answer=configuration.store),
     "ClearCache": _ACCEPTED,
     "DataTransfer": _ACCEPTED,
@@ -54,8 +56,9 @@ COMMANDS: Mapping[str, CommandSpec] = {
     "ClearChargingProfile": _ACCEPTED,
     "GetCompositeSchedule": _ACCEPTED,
     # Certificates
-    "CertificateSigned": _SLOW,
-    "InstallCertificate": _SLOW,
-    "DeleteCertificate": _ACCEPTED,
-    "GetInstalledCertificateIds": _ANY,  # NotFound: there are none, which is what was asked
+    "CertificateSigned": CommandSpec(patience=2.0, on_outcome=credentials.certificate_signed),
+    "InstallCertificate": CommandSpec(patience=2.0, on_outcome=credentials.certificate_installed),
+    "DeleteCertificate": CommandSpec(on_outcome=credentials.certificate_deleted),
+    # NotFound: there are none, which is what was asked
+    "GetInstalledCertificateIds": CommandSpec(accepted=frozenset(), on_outcome=credentials.certificates_told),
 }

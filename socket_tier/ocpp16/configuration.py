@@ -9,6 +9,7 @@ from typing import Any
 
 from evpower.commands import service as commands
 from evpower.commands.models import Command, NewCommand
+from evpower.commands.sealed import SHOWN, is_secret_key
 from evpower.config import Settings
 from evpower.db import Conn
 from evpower.stations import service as stations
@@ -37,7 +38,7 @@ async def store(charger: Charger, _request: dict[str, Any], answer: dict[str, An
     services = charger.services
     now = services.clock.now()
     keys = [
-        {"key": str(item.get("key", "")), "value": item.get("value"), "readonly": bool(item.get("readonly"))}
+        {"key": str(item.get("key", "")), "value": _stored(item), "readonly": bool(item.get("readonly"))}
         for item in answer.get("configurationKey") or []
         if item.get("key")
     ]
@@ -55,6 +56,11 @@ async def store(charger: Charger, _request: dict[str, Any], answer: dict[str, An
 
     for command in await services.database.run(work):
         services.dispatch(charger.station_id, command.id)
+
+
+def _stored(item: dict[str, Any]) -> Any:
+    """Use case: a charger tells its AuthorizationKey, which OCPP 1.6 makes write-only."""
+    return SHOWN if is_secret_key(item.get("key")) and item.get("value") else item.get("value")
 
 
 def changes(keys: list[dict[str, Any]], admission: Admission, settings: Settings) -> dict[str, str]:

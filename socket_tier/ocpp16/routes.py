@@ -11,6 +11,7 @@ from socket_tier.ocpp16 import (
     log_status_notification,
     meter_values,
     security_event_notification,
+    sign_certificate,
     signed_firmware_status_notification,
     start_transaction,
     status_notification,
@@ -35,6 +36,7 @@ ROUTES = {
     "LogStatusNotification": Route(log_status_notification.handle, Durability.RETRY, pace=_EVENTS),
     "MeterValues": Route(meter_values.handle, Durability.COMMIT, quick=meter_values.quick),
     "SecurityEventNotification": Route(security_event_notification.handle, Durability.RETRY, pace=_EVENTS),
+    "SignCertificate": Route(sign_certificate.handle, Durability.RETRY, pace=_EVENTS),
     "SignedFirmwareStatusNotification": Route(
         signed_firmware_status_notification.handle, Durability.RETRY, pace=_EVENTS
     ),

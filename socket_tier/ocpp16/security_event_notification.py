@@ -12,27 +12,37 @@ _ORDINARY = frozenset(
         "StartupOfTheDevice",
     }
 )  # fmt: skip
-# Somebody has opened the charger, wiped its traces or offered it a foreign firmware.
+# Somebody has opened the charger, wiped its traces, offered it a foreign firmware or played the central system.
 _ALARMING = frozenset(
     {
+        "AttemptedReplayAttacks", "CentralSystemFailedToAuthenticate", "InvalidCentralSystemCertificate",
         "InvalidFirmwareSignature", "InvalidFirmwareSigningCertificate", "SecurityLogWasCleared",
         "TamperDetectionActivated",
+    }
+)  # fmt: skip
+# The whitepaper's own column "critical": chargers must send these.
+_CRITICAL = frozenset(
+    {
+        "FirmwareUpdated", "MemoryExhaustion", "ResetOrReboot", "SecurityLogWasCleared", "SettingSystemTime",
+        "StartupOfTheDevice", "TamperDetectionActivated",
     }
 )  # fmt: skip
 
 
 async def handle(charger: Charger, payload: Payload) -> Payload:
+    word = payload["type"]
     return await events.store(
         charger,
         "security",
-        payload,
-        severity=_severity(payload["type"]),
+        {**payload, "critical": word in _CRITICAL},
+        severity=severity(word),
         # Use case: a charger whose clock names no moment that exists. The event is kept with the time of receipt.
         charger_at=parse_time(payload["timestamp"]),
     )
 
 
-def _severity(word: str) -> str:
+def severity(word: str) -> str:
+    """``error``: an operator must look now; ``warning``: soon; ``info``: daily life."""
     if word in _ALARMING:
         return "error"
     return "info" if word in _ORDINARY else "warning"

@@ -73,6 +73,7 @@ async def test_a_security_event_keeps_both_times_and_its_weight(
     (event,) = await events(db, "security")
     assert (event["severity"], event["payload"]["type"]) == (severity, word)
     assert event["payload"]["techInfo"] == "lid open"  # PostgreSQL stores no NUL
+    assert event["payload"]["critical"] is (word in ("StartupOfTheDevice", "TamperDetectionActivated"))
     assert event["charger_at"].isoformat() == "2026-01-15T06:00:00+00:00"
     assert event["received_at"] > event["charger_at"]
 
@@ -93,6 +94,7 @@ def test_the_actions_of_a_charge_point_have_routes() -> None:
     from_chargers = {
         "Authorize", "BootNotification", "DataTransfer", "DiagnosticsStatusNotification", "FirmwareStatusNotification",
         "Heartbeat", "LogStatusNotification", "MeterValues", "SecurityEventNotification",
-        "SignedFirmwareStatusNotification", "StartTransaction", "StatusNotification", "StopTransaction",
+        "SignCertificate", "SignedFirmwareStatusNotification", "StartTransaction", "StatusNotification",
+        "StopTransaction",
     }  # fmt: skip
     assert from_chargers <= set(ROUTES)

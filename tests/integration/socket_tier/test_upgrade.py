@@ -107,16 +107,6 @@ async def test_repeated_failures_are_slowed_down(make_tier: MakeTier, network: N
     assert 503 in codes[5:]
 
 
-async def test_certificate_headers_count_only_from_the_trusted_proxy(make_tier: MakeTier, network: Network) -> None:
-    header = {"X-Amzn-Mtls-Clientcert-Subject": "CN=SN-station-1,O=Test"}
-    outside = await make_tier(allow_unauthenticated_stations=False)
-    assert (await refused(url(outside), headers=header))[0] == 401
-    inside = await make_tier(allow_unauthenticated_stations=False, trusted_proxies="127.0.0.0/8")
-    async with RawCharger.open(url(inside), headers=header) as charger:
-        assert await charger.call("Heartbeat")
-    assert (await refused(url(inside), headers={"X-Amzn-Mtls-Clientcert-Subject": "CN=other"}))[0] == 401
-
-
 async def test_connections_of_one_address_are_bounded(make_tier: MakeTier, network: Network) -> None:
     tier = await make_tier(ocpp_max_connections_per_address=2, trusted_proxies="127.0.0.1/32")
     near = {"X-Forwarded-For": "203.0.113.7"}

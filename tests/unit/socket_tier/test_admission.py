@@ -2,11 +2,21 @@
 
 import base64
 from http import HTTPStatus
+from typing import Any
 
 import pytest
 
 from socket_tier import admission
-from socket_tier.admission import FailureBackOff, Refusal, TokenBucket, TrustedProxies
+from socket_tier.admission import (
+    Certificate,
+    Demands,
+    FailureBackOff,
+    Key,
+    Proof,
+    Refusal,
+    TokenBucket,
+    TrustedProxies,
+)
 
 
 @pytest.mark.parametrize(
@@ -78,35 +88,92 @@ def test_a_password_may_contain_colons() -> None:
     assert parsed[1][0] == "a:b:c"
 
 
-def decide(
+def prove(
     *,
-    key: str | None = "secret",
+    keys: tuple[Key, ...] = (Key("secret"),),
+    profile: int = 0,
     credentials: tuple[str, tuple[str, ...]] | None = None,
-    certificate: str | None = None,
+    certificate: Certificate | None = None,
+    secure: bool = False,
     allow: bool = False,
-) -> int:
-    refusal = admission.authenticate(
+) -> Proof | int:
+    demands = Demands(
         references=frozenset({"id-1", "SERIAL-1"}),
-        key_set=key is not None,
-        check=lambda password: password == key,
-        credentials=credentials,
-        certificate_cn=certificate,
+        keys=keys,
+        has_present_key=any(key.candidate is None for key in keys),
+        profile=profile,
         allow_unauthenticated=allow,
     )
-    return 0 if refusal is None else int(refusal.status)
+    found = admission.authenticate(
+        demands,
+        lambda stored, password: password == stored,
+        credentials=credentials,
+        certificate=certificate,
+        secure=secure,
+    )
+    return int(found.status) if isinstance(found, Refusal) else found
 
 
 def test_who_may_come_in() -> None:
-    assert decide(credentials=("id-1", ("secret",))) == 0
-    assert decide(credentials=("SERIAL-1", ("nope", "secret"))) == 0
-    assert decide(credentials=("other", ("secret",))) == 401
-    assert decide(credentials=("id-1", ("wrong",))) == 401
-    assert decide() == 401
-    assert decide(allow=True) == 401  # a key that is set is asked for, whatever the policy
-    assert decide(key=None) == 401
-    assert decide(key=None, allow=True) == 0
-    assert decide(certificate="SERIAL-1") == 0
-    assert decide(certificate="SERIAL-2", credentials=("id-1", ("secret",))) == 401
+    good = ("id-1", ("secret",))
+    assert prove(credentials=good) == Proof(1, Key("secret"))
+    assert prove(credentials=good, secure=True) == Proof(2, Key("secret"))
+    assert prove(credentials=("SERIAL-1", ("nope", "secret"))) == Proof(1, Key("secret"))
+    assert prove(credentials=("other", ("secret",))) == 401
+    assert prove(credentials=("id-1", ("wrong",))) == 401
+    assert prove() == 401
+    assert prove(allow=True) == 401  # a key that is set is asked for, whatever the policy
+    assert prove(keys=()) == 401
+    assert prove(keys=(), allow=True) == Proof(0)
+    assert prove(keys=(), allow=True, profile=1) == 401  # the profile asks for a key, so one must be set
+
+
+def test_a_certificate_that_the_proxy_verified() -> None:
+    ours = Certificate("SERIAL-1", "0a")
+    assert prove(certificate=ours, secure=True) == Proof(3, certificate_serial="0a")
+    assert prove(certificate=ours) == Proof(1, certificate_serial="0a")
+    assert prove(certificate=Certificate("SERIAL-2"), credentials=("id-1", ("secret",))) == 401
+    assert prove(certificate=Certificate("SERIAL-1", "0a", "It was revoked."), secure=True) == 401
+
+
+@pytest.mark.parametrize(
+    ("profile", "plain", "tls", "tls_with_certificate"),
+    [(0, 1, 2, 3), (1, 1, 2, 3), (2, 403, 2, 3), (3, 403, 401, 3)],
+)
+def test_each_profile_and_what_satisfies_it(profile: int, plain: int, tls: int, tls_with_certificate: int) -> None:
+    good = ("id-1", ("secret",))
+
+    def level(**how: Any) -> int:
+        found = prove(profile=profile, credentials=good, **how)
+        return found.level if isinstance(found, Proof) else found
+
+    assert level() == plain
+    assert level(secure=True) == tls
+    assert level(secure=True, certificate=Certificate("id-1")) == tls_with_certificate
+    assert prove(profile=3, certificate=Certificate("id-1")) == 403
+
+
+def test_the_present_key_and_new_ones_open_the_station() -> None:
+    keys = (Key("old"), Key("new", "candidate-1"), Key("newer", "candidate-2"))
+    for key in keys:
+        assert prove(keys=keys, credentials=("id-1", (key.hash,))) == Proof(1, key)
+    assert prove(keys=keys, credentials=("id-1", ("older",))) == 401
+
+
+def test_a_station_that_gets_its_first_key_is_not_locked_out_before_it_used_it() -> None:
+    first = (Key("new", "candidate-1"),)
+    assert prove(keys=first, allow=True) == Proof(0)
+    assert prove(keys=first, allow=True, credentials=("id-1", ("new",))) == Proof(1, first[0])
+    assert prove(keys=first) == 401
+
+
+@pytest.mark.parametrize(
+    ("header", "secure"),
+    [("https", True), ("wss", True), ("HTTPS, https", True), ("http", False), ("ws", False), (None, False), ("", False),
+     ("https,http", False), ("http,https", False), ("https,", False)],
+)  # fmt: skip
+def test_every_hop_must_be_tls(header: str | None, secure: bool) -> None:
+    assert admission.is_secure(header) is secure
 
 
 @pytest.mark.parametrize(

@@ -151,6 +151,50 @@ class CandidateKey:
     hash: str
 
 
+class KeyDelivery(StrEnum):
+    """How a new key reaches its charger."""
+
+    SEND = "send"
+    BY_HAND = "by_hand"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyCandidate:
+    """A key that has been made and not been used yet. ``command_status``: of the command that carries it."""
+
+    id: str
+    delivery: KeyDelivery
+    command_id: str | None
+    needs_reboot: bool
+    created_by: str
+    created_at: datetime
+    command_status: str | None = None
+
+    @property
+    def state(self) -> str:
+        """by_hand; waiting (for the charger's answer); accepted, reboot_required; unknown; dead."""
+        if self.delivery is KeyDelivery.BY_HAND:
+            return "by_hand"
+        if self.command_status in ("queued", "sent"):
+            return "waiting"
+        if self.command_status == "accepted":
+            return "reboot_required" if self.needs_reboot else "accepted"
+        return "dead" if self.command_status in ("rejected", "expired", "cancelled") else "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class StationSecurity:
+    """How a station must prove itself, and how its newest connection did (0 nothing to 3 client certificate)."""
+
+    security_profile: int
+    requested_security_profile: int | None
+    request_command_id: str | None
+    request_status: str | None
+    connection_security: int | None
+    has_key: bool
+    key_changed_at: datetime | None
+
+
 @dataclass(frozen=True, slots=True)
 class Admission:
     """What the WebSocket upgrade needs to know of a station (ocpp.md §1)."""

@@ -50,6 +50,7 @@ CREATE TABLE station_certificates (
     requested_at timestamptz NOT NULL,
     issued_at timestamptz,
     answered_at timestamptz,
+    used_at timestamptz, -- the first connection that showed it
     revoked_at timestamptz,
     revoked_by text,
     ca_revoked_at timestamptz

@@ -52,9 +52,7 @@ async def admission(conn: Conn, ref: str) -> Admission | None:
         return None
     status, registration = AdminStatus(row["status"]), RegistrationStatus(row["registration_status"])
     candidates = tuple(CandidateKey(*pair) for pair in row.pop("keys") or ())
-    return Admission(
-        **{**row, "status": status, "registration_status": registration, "candidate_keys": candidates}
-    )
+    return Admission(**{**row, "status": status, "registration_status": registration, "candidate_keys": candidates})
 
 
 async def count_connected(conn: Conn, seen_after: datetime) -> int:

@@ -1,0 +1,1 @@
+"""Certificates of chargers: signing requests, the authority that signs, what is installed, what expires."""
