@@ -196,7 +196,6 @@ class SocketTier:
 
     async def _serve_charger(self, socket: TierSocket, admitted: Pass) -> None:
         station_id = admitted.admission.station_id
-        now = self.clock.now()
         try:
             epoch = await self.database.run(lambda conn: self._claim(conn, admitted))
         except Exception as error:
@@ -208,6 +207,7 @@ class SocketTier:
         connection = ChargerConnection(socket, dialect, charger, call_timeout_s=self.settings.ocpp_call_timeout_s)
         charger.caller = connection
         await self._run_connection(socket, connection)
+
     async def _claim(self, conn: Conn, admitted: Pass) -> int:
         """The epoch of a new socket; what its credentials prove is true from the same commit on."""
         admission, proof, now = admitted.admission, admitted.proof, self.clock.now()
@@ -228,7 +228,6 @@ class SocketTier:
         if proof.certificate_serial is not None:
             await certificates.note_use(conn, admission.station_id, proof.certificate_serial, now)
         return epoch
-
 
     async def _run_connection(self, socket: TierSocket, connection: ChargerConnection) -> None:
         watched = ChargerSocket(socket, connection)
@@ -273,10 +272,10 @@ class SocketTier:
     async def _touch(self, silent_for: dict[str, float]) -> None:
         now = self.clock.now()
         seen = {station: now - timedelta(seconds=max(age, 0.0)) for station, age in silent_for.items()}
+        back = await self.database.run(lambda conn: stations.touch(conn, seen))
         # Use case: an operator revokes a charger's credentials. Its socket was fenced out, and must not stay open.
         held = self.registry.local_epochs()
         self.registry.drop_stale(await self.database.run(lambda conn: commands.newer_epochs(conn, held)))
-        back = await self.database.run(lambda conn: stations.touch(conn, seen))
         if back:
             await self._changed([reference.station_id for reference in back])
 
