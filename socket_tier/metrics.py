@@ -105,6 +105,8 @@ HISTOGRAMS: dict[str, tuple[str, str | None]] = {
 MEASUREMENTS = 100
 """Values that stand for a histogram in one EMF line; the format takes no more."""
 
+_OUTCOMES = ("accepted", "rejected", "failed", "timed_out")  # the dispatcher counts them when they happen
+
 _Split = dict[tuple[str, str], dict[str, emf.Value]]
 
 
@@ -128,7 +130,7 @@ class EmfReporter:
             redis_away.set(is_redis_away)
             values["ConnectedStations"] = float(connected._value.get())  # noqa: SLF001 - no public reader exists
             values |= {"DatabaseAway": float(is_database_away), "RedisAway": float(is_redis_away)}
-        split: _Split = {}
+        split: _Split = {("Outcome", outcome): {"CommandOutcomes": 0.0} for outcome in _OUTCOMES}
         for family in registry.collect():
             self._count(family, values, split)
             self._measure(family, values, split)
