@@ -37,6 +37,10 @@ flush_seconds = Histogram(
 database_away = Gauge("evpower_database_away", "1 while PostgreSQL does not answer this instance", registry=registry)
 redis_away = Gauge("evpower_redis_away", "1 while this instance works without Redis", registry=registry)
 _paced = Counter("evpower_paced_messages_total", "Messages that waited for their pace", ["action"], registry=registry)
+logged_messages = Counter("evpower_logged_messages_total", "Entries written to the message log", registry=registry)
+_unlogged = Counter(
+    "evpower_unlogged_messages_total", "Entries that the message log left out", ["reason"], registry=registry
+)
 _errors = Counter("evpower_call_errors_total", "CALLERRORs sent", ["code"], registry=registry)
 
 
@@ -81,6 +85,11 @@ def paced(action: str) -> None:
     _paced.labels(action).inc()
 
 
+def unlogged(reason: str, count: int = 1) -> None:
+    """Count entries that are not in the message log: ``backlog``, ``flood``, ``refused`` or ``shutdown``."""
+    _unlogged.labels(reason).inc(count)
+
+
 def exposition() -> bytes:
     """The Prometheus text format."""
     return generate_latest(registry)
@@ -95,6 +104,8 @@ COUNTERS: dict[str, tuple[str, str | None]] = {
     "evpower_meter_rows_total": ("MeterRows", None),
     "evpower_meter_rows_quarantined_total": ("MeterRowsQuarantined", None),
     "evpower_paced_messages_total": ("MessagesPaced", None),
+    "evpower_logged_messages_total": ("MessagesLogged", None),
+    "evpower_unlogged_messages_total": ("MessagesUnlogged", "Reason"),
     "evpower_call_errors_total": ("CallErrors", "Code"),
     "evpower_message_seconds_count": ("Messages", "Action"),
 }

@@ -137,6 +137,8 @@ _SOCKETS = (
     _count("UnansweredMessages", "socket tier", "transaction messages left unanswered for want of a commit"),
     _count("UnexpectedAnswers", "socket tier", "answers of chargers that nobody waited for"),
     _count("MessagesPaced", "socket tier", "messages that waited, because the charger sends too many"),
+    _count("MessagesLogged", "socket tier", "entries written to the message log"),
+    _count("MessagesUnlogged", "socket tier", "entries that the message log left out", "Reason"),
     _count("MeterRows", "socket tier", "meter readings stored"),
     _count("MeterRowsQuarantined", "socket tier", "meter messages that the database refused"),
     _time("MeterFlushDuration", "Milliseconds", "socket tier", "duration of one group commit of meter readings"),
