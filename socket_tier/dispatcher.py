@@ -255,6 +255,8 @@ class Dispatcher:
         self._count(command, outcome, now)
         if hook is not None:
             await self._changed([command.station_id])
+        if on_outcome is not None:
+            self.drain_soon([command.station_id])  # it may have queued the next command
         return outcome
 
     async def _record_lost(self, command: Command, error: str, *, written: bool = True) -> CommandStatus:

@@ -9,6 +9,7 @@ Request and answer are checked against the schemas of the same names; the time f
 from collections.abc import Mapping
 
 from evpower.jobs import service as jobs
+from evpower.local_list import outcomes as local_list
 from evpower.reservations import service as reservations
 from socket_tier.dialect import CommandSpec
 from socket_tier.ocpp16 import configuration, credentials
@@ -44,8 +45,8 @@ COMMANDS: Mapping[str, CommandSpec] = {
     "ReserveNow": CommandSpec(on_outcome=reservations.reserve_outcome),
     "CancelReservation": CommandSpec(on_outcome=reservations.cancel_outcome),
     # Local authorization list
-    "SendLocalList": _SLOW,
-    "GetLocalListVersion": _ANY,
+    "SendLocalList": CommandSpec(patience=2.0, on_outcome=local_list.sent),
+    "GetLocalListVersion": CommandSpec(accepted=frozenset(), on_outcome=local_list.version_told),
     # Firmware and logs
     "UpdateFirmware": _CORE_JOB,
     "SignedUpdateFirmware": _JOB,

@@ -13,8 +13,11 @@ class LocalList:
     version: int = 0
     statuses: dict[str, str] = field(default_factory=dict)
 
-    def update(self, payload: dict[str, Any], longest: int) -> str:
-        """Apply SendLocalList; its status: Accepted, Failed or VersionMismatch."""
+    def update(self, payload: dict[str, Any], longest: int, most: int = 10_000) -> str:
+        """Apply SendLocalList; its status: Accepted, Failed or VersionMismatch.
+
+        ``longest``: entries of one message (SendLocalListMaxLength); ``most``: of the list (LocalAuthListMaxLength).
+        """
         version, entries = int(payload["listVersion"]), payload.get("localAuthorizationList") or []
         differential = payload["updateType"] == "Differential"
         if version <= 0 or len(entries) > longest:
@@ -23,15 +26,16 @@ class LocalList:
             return "VersionMismatch"
         if not differential and any("idTagInfo" not in entry for entry in entries):
             return "Failed"  # only a differential update removes tags
-        if not differential:
-            self.statuses.clear()
+        statuses = dict(self.statuses) if differential else {}
         for entry in entries:
             tag = str(entry["idTag"]).lower()
             if "idTagInfo" in entry:
-                self.statuses[tag] = str(entry["idTagInfo"]["status"])
+                statuses[tag] = str(entry["idTagInfo"]["status"])
             else:
-                self.statuses.pop(tag, None)
-        self.version = version
+                statuses.pop(tag, None)
+        if len(statuses) > most:
+            return "Failed"
+        self.version, self.statuses = version, statuses
         return "Accepted"
 
     def refuses(self, id_tag: str) -> bool:

@@ -25,7 +25,8 @@ def _status(value: str, then: Callable[[], Awaitable[None]] | None = None) -> An
 
 
 async def _send_local_list(point: ChargePoint, payload: Payload) -> Answer:
-    return _status(point.local_list.update(payload, point.configuration.number("SendLocalListMaxLength")))
+    longest, most = (point.configuration.number(f"{key}MaxLength") for key in ("SendLocalList", "LocalAuthList"))
+    return _status(point.local_list.update(payload, longest, most))
 
 
 async def _local_list_version(point: ChargePoint, _payload: Payload) -> Answer:
