@@ -84,6 +84,8 @@ class LocalStack:
             "OVERRIDE_IN_DOCKER": "0",
             "GATEWAY_SERVER": "hypercorn",  # the default server binds every interface
             "GATEWAY_LISTEN": f"{LOOPBACK}:{self.port}",
+            "LOCALSTACK_HOST": f"{LOOPBACK}:{self.port}",  # in the URLs that it gives out
+            "SQS_ENDPOINT_STRATEGY": "path",
             "FILESYSTEM_ROOT": str(self._directory),
             "DNS_ADDRESS": "0",
             "DISABLE_EVENTS": "1",
