@@ -26,6 +26,7 @@ class Charger:
         epoch: fencing token of this socket (``stations.connection_epoch``).
         transactions: running transactions by id, kept so that a reading needs no query; advanced only after commit.
             None: a transaction without a session.
+        message_id: id of the CALL that is being handled; set by the connection.
         caller: calls the charger back; set by the connection.
     """
 
@@ -34,6 +35,7 @@ class Charger:
         self.epoch = epoch
         self.services = services
         self.transactions: dict[int, MeterContext | None] = {}
+        self.message_id: str | None = None
         self.caller: Caller | None = None
         self._deferred: list[Callable[[], Awaitable[None]]] = []
         self._tasks: set[asyncio.Task[None]] = set()

@@ -231,6 +231,7 @@ class ChargerConnection:
 
     async def _answer(self, frame: Call | BadFrame) -> bytes | None:
         """The frame that answers ``frame``; None when there must be no answer."""
+        self.charger.message_id = str(frame.id)
         action = frame.action or ""
         route = self.dialect.routes.get(action)
         if route is None:

@@ -18,8 +18,8 @@ from socket_tier.ocpp16 import (
     stop_transaction,
 )
 from socket_tier.ocpp16.commands import COMMANDS
+from socket_tier.ocpp16.schema import SCHEMAS
 from socket_tier.pacing import Pace
-from socket_tier.schemas import SchemaSet
 
 # No healthy charger comes near these. The bursts let through a queue that was kept while the charger was offline.
 _HEARTBEATS = Pace(per_s=50, burst=1000)
@@ -44,4 +44,4 @@ ROUTES = {
     "StatusNotification": Route(status_notification.handle, Durability.RETRY),
     "StopTransaction": Route(stop_transaction.handle, Durability.COMMIT, on_fault=stop_transaction.keep),
 }
-DIALECT = Dialect("ocpp1.6", SchemaSet("v16"), ROUTES, COMMANDS)
+DIALECT = Dialect("ocpp1.6", SCHEMAS, ROUTES, COMMANDS)

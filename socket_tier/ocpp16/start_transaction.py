@@ -8,6 +8,7 @@ from decimal import Decimal
 
 from evpower.charging import service as charging
 from evpower.charging.models import StartTransaction, TransactionStarted
+from evpower.charging.service import TagVerdict
 from evpower.db import Conn
 from evpower.reservations import service as reservations
 from evpower.reservations.models import Begun
@@ -15,6 +16,7 @@ from socket_tier import rpc
 from socket_tier.charger import Charger
 from socket_tier.dialect import CallFault, Payload
 from socket_tier.ocpp16 import values
+from socket_tier.ocpp16.authorize import tag_info
 
 
 async def handle(charger: Charger, payload: Payload) -> Payload:
@@ -28,6 +30,7 @@ async def handle(charger: Charger, payload: Payload) -> Payload:
         started_at=values.moment(payload),
         received_at=charger.services.clock.now(),
         epoch=charger.epoch,
+        message_id=charger.message_id,
     )
 
     async def work(conn: Conn) -> TransactionStarted:
@@ -48,4 +51,5 @@ async def handle(charger: Charger, payload: Payload) -> Payload:
     charger.transactions.pop(started.transaction_id, None)
     charger.tell_changed()
     charger.dispatch_later(started.command_id)
-    return {"transactionId": started.transaction_id, "idTagInfo": {"status": started.id_tag_status}}
+    verdict = TagVerdict(started.id_tag_status, started.expires_at, started.parent_id_tag)
+    return {"transactionId": started.transaction_id, "idTagInfo": tag_info(verdict)}
