@@ -68,7 +68,8 @@ async def stats(
 # --- Stations -----------------------------------------------------------------------------------------------------
 
 
-def _station(record: StationRecord) -> AdminStation:
+def station_item(record: StationRecord) -> AdminStation:
+    """A station as D2 and D3 show it."""
     return AdminStation(
         id=record.id,
         serial_number=record.serial_number,
@@ -116,14 +117,14 @@ async def list_stations(
     wanted = StationFilter(status, location_id, is_online)
     now = deps.clock.now()
     page = await staff.run(lambda conn: admin.station_page(conn, staff.scope, wanted, Slice(limit, offset), now))
-    items = [_station(record) for record in page.items]
+    items = [station_item(record) for record in page.items]
     return StationsAnswer(data=StationsData(stations=items, total=page.total, limit=limit, offset=offset))
 
 
 @routes.get("/admin/stations/{station_id}", response_model=StationAnswer)
 async def station(station_id: IdIn, staff: StaffParam) -> StationAnswer:
     """D3: a station by id or serial number."""
-    return StationAnswer(data=_station(await staff.run(lambda conn: admin.station(conn, staff.scope, station_id))))
+    return StationAnswer(data=station_item(await staff.run(lambda conn: admin.station(conn, staff.scope, station_id))))
 
 
 @routes.put("/admin/stations/{station_id}", response_model=StationChangeAnswer)
