@@ -8,6 +8,7 @@ BENCHES = {
     "ocpp": "tests.load.bench_ocpp",
     "start": "tests.load.bench_start",
     "chaos": "tests.load.bench_chaos",
+    "coldstart": "tests.load.bench_coldstart",
 }
 
 
