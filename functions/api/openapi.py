@@ -158,7 +158,7 @@ def _statuses(route: APIRoute, method: str, *, is_protected: bool) -> list[str]:
         found |= {"401", "403"}
     if any(part in route.path for part in _PROVIDER_PATHS):
         found |= {"402", "422", "502", "504"}
-    if route.path.endswith("/charging/start") or route.path.endswith("/balance"):
+    if route.path.endswith(("/charging/start", "/balance", "/adjust")):
         found |= {"402", "422"}
     return sorted(found)
 

@@ -12,6 +12,7 @@ from evpower.db import Conn
 from evpower.stations import service as stations
 from evpower.stations.models import LocationView
 from functions.api import presenters
+from functions.api.deps import Deps
 from functions.api.periods import PeriodBound, begin_of, end_of
 from functions.api.routing import ContextParam, DepsParam, Offset, router
 from functions.api.schemas.admin import (
@@ -187,11 +188,12 @@ async def _sessions(
     staff: StaffCaller, deps: DepsParam, wanted: SessionFilter, limit: int, offset: int
 ) -> SessionsAnswer:
     page = await staff.run(lambda conn: admin.session_page(conn, staff.scope, wanted, Slice(limit, offset)))
-    items = [_session(record, deps) for record in page.items]
+    items = [session_item(record, deps) for record in page.items]
     return SessionsAnswer(data=SessionsData(sessions=items, total=page.total, limit=limit, offset=offset))
 
 
-def _session(record: SessionRecord, deps: DepsParam) -> AdminSession:
+def session_item(record: SessionRecord, deps: Deps) -> AdminSession:
+    """A session as D5-D7 show it."""
     return AdminSession(
         id=record.id,
         station_id=record.station_id,
@@ -218,11 +220,13 @@ async def active_sessions(
     staff: StaffParam,
     deps: DepsParam,
     station_id: Annotated[IdIn | None, Query()] = None,
+    needs_review: bool = False,
     limit: Annotated[PageLimit, Query()] = 50,
     offset: Annotated[Offset, Query()] = 0,
 ) -> SessionsAnswer:
-    """D5: sessions that are going on, newest first."""
-    return await _sessions(staff, deps, SessionFilter(station_id, "started"), limit, offset)
+    """D5: sessions that are going on, newest first. ``needs_review=true``: those that somebody must look at instead."""
+    wanted = SessionFilter(station_id, None if needs_review else "started", needs_review=needs_review)
+    return await _sessions(staff, deps, wanted, limit, offset)
 
 
 @routes.get("/admin/sessions/history", response_model=SessionsAnswer)
@@ -250,4 +254,4 @@ async def session_history(
 async def session(session_id: IdIn, staff: StaffParam, deps: DepsParam) -> SessionAnswer:
     """D7: one session."""
     found = await staff.run(lambda conn: admin.session(conn, staff.scope, session_id))
-    return SessionAnswer(data=_session(found, deps))
+    return SessionAnswer(data=session_item(found, deps))

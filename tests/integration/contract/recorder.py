@@ -112,6 +112,8 @@ class Recorder:
 
 async def record(api: Api) -> Recorder:
     """All routes but cards."""
+    from tests.integration.contract.recorder_desk import record_desk
+
     recorder = Recorder(api)
     await _public(recorder)
     await _login(recorder)
@@ -121,6 +123,7 @@ async def record(api: Api) -> Recorder:
     await _favorites_and_history(recorder)
     await _push(recorder)
     await _admin(recorder)
+    await record_desk(recorder)
     return recorder
 
 

@@ -106,6 +106,9 @@ STATION_PATH = {"station_id": "st-1"}
 SESSION_PATH = {"session_id": "SESSION"}
 INVOICE_PATH = {"invoice_id": "INVOICE"}
 CLIENT_PATH = {"client_id": "client-a"}
+CARD_PATH = {"card_id": "CARD"}
+MESSAGE_PATH = {"message_id": "MESSAGE"}
+NO_SESSION: Expected = (404, "session_not_found")
 LOCATION_PATH = {"location_id": "loc-1"}
 START = {"station_id": "none", "connector_id": 1}
 OWNED_START = {**START, "client_id": "client-a"}
@@ -261,4 +264,41 @@ CASES: tuple[Case, ...] = (
     Case("PUT", f"{V1}/admin/users/{{user_id}}", superadmins(), {"name": "New"}, {"user_id": "spare-operator"}),
     Case("DELETE", f"{V1}/admin/users/{{user_id}}", superadmins(), fill={"user_id": "spare-operator"}),
     Case("POST", f"{V1}/admin/users/{{user_id}}/activate", superadmins(), fill={"user_id": "spare-operator"}),
+    # Staff's desk: cards are the network's, as its clients are; messages and sessions follow the station.
+    Case("GET", f"{V1}/admin/id-tags", managers()),
+    Case("POST", f"{V1}/admin/id-tags", managers(INVALID), {"id_tag": ""}),
+    Case("GET", f"{V1}/admin/id-tags/{{card_id}}", managers(), fill=CARD_PATH),
+    Case("PUT", f"{V1}/admin/id-tags/{{card_id}}", managers(), {"name": "New"}, CARD_PATH),
+    Case("DELETE", f"{V1}/admin/id-tags/{{card_id}}", managers(NOT_FOUND), fill={"card_id": "999999"}),
+    Case("GET", f"{V1}/admin/quarantined-messages", staff()),
+    Case("GET", f"{V1}/admin/quarantined-messages/{{message_id}}", staff(outside=NOT_FOUND), fill=MESSAGE_PATH),
+    Case(
+        "POST",
+        f"{V1}/admin/quarantined-messages/{{message_id}}/dismiss",
+        staff(outside=NOT_FOUND),
+        {"note": "of no use"},
+        MESSAGE_PATH,
+    ),
+    Case(
+        "POST",
+        f"{V1}/admin/quarantined-messages/{{message_id}}/apply",
+        managers((400, "invalid_request"), outside=NOT_FOUND),
+        {"transaction_id": 1, "note": "of another station"},
+        MESSAGE_PATH,
+    ),
+    Case("GET", f"{V1}/admin/sessions/{{session_id}}/review", staff(outside=NO_SESSION), fill=SESSION_PATH),
+    Case(
+        "POST",
+        f"{V1}/admin/sessions/{{session_id}}/review/adjust",
+        managers(outside=NO_SESSION),
+        {"amount": 1, "reason": "test"},
+        SESSION_PATH,
+    ),
+    Case(
+        "POST",
+        f"{V1}/admin/sessions/{{session_id}}/review/close",
+        staff(outside=NO_SESSION),
+        {"note": "looked at"},
+        SESSION_PATH,
+    ),
 )

@@ -33,7 +33,18 @@ async def _fill(api: Api) -> dict[str, str]:
     api.standin.behaviour.callbacks = 0
     api.standin.pay(made["invoice_id"])
     await api.ok("POST", "/api/v1/payment/check-status", {"invoice_id": made["invoice_id"]})
-    return {"SESSION": session_id, "INVOICE": made["invoice_id"]}
+    card = await api.one("INSERT INTO id_tags (id_tag, client_id) VALUES ('CARD-1', %s) RETURNING id", CLIENT)
+    message = await api.one(
+        """INSERT INTO quarantined_messages (station_id, action, reason, payload, fingerprint)
+           VALUES (%s, 'StopTransaction', 'unknown transaction id', '{"meterStop": 5}', 'f') RETURNING id""",
+        FIRST_STATION,
+    )
+    return {
+        "SESSION": session_id,
+        "INVOICE": made["invoice_id"],
+        "CARD": str(card),
+        "MESSAGE": str(message),
+    }
 
 
 def _request(case: Case, known: dict[str, str]) -> Request:

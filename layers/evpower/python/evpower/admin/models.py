@@ -198,6 +198,7 @@ class SessionFilter:
     status: str | None = None
     since: datetime | None = None
     until: datetime | None = None
+    needs_review: bool = False
 
 
 @dataclass(frozen=True, slots=True)

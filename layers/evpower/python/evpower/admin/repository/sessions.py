@@ -24,6 +24,8 @@ def _conditions(scope: Scope, wanted: SessionFilter) -> str:
         conditions.append("c.created_at >= %(since)s")
     if wanted.until is not None:
         conditions.append("c.created_at < %(until)s")
+    if wanted.needs_review:
+        conditions.append("c.needs_review")
     return " AND ".join(conditions)
 
 
