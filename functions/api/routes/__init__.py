@@ -8,10 +8,7 @@ from fastapi import APIRouter
 from functions.api.routes import (
     admin,
     admin_clients,
-    admin_commands,
-    admin_firmware,
     admin_id_tags,
-    admin_jobs,
     admin_quarantine,
     admin_reviews,
     admin_staff,
@@ -49,11 +46,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     admin.routes,
     admin_clients.routes,
     admin_staff.routes,
-)
-    admin_commands.routes,
-    admin_station_detail.routes,
-    admin_jobs.routes,
-    admin_firmware.routes,
     admin_id_tags.routes,
     admin_quarantine.routes,
     admin_reviews.routes,
+)
