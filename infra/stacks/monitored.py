@@ -75,6 +75,7 @@ class MonitoredResources:
 
     environment: str  # dev, stage, prod: part of the dashboard's and the alarms' names
     region: str
+    namespace: str  # of our own metrics in this environment: what POWERTOOLS_METRICS_NAMESPACE says to every part
     functions: Mapping[str, MonitoredFunction]  # api, payment_webhook, payment_checks, push, sweeps
     queues: Mapping[str, MonitoredQueue]  # commands.fifo, payment-checks, push
     rules: Mapping[str, str]  # sweep -> name of its EventBridge rule
