@@ -4,7 +4,7 @@
 """
 
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, generate_latest
@@ -125,9 +125,11 @@ class EmfReporter:
     """Writes what happened since its last call as CloudWatch metrics.
 
     Counters are written also when they are 0: an alarm on a failure that has never happened needs data.
+    ``actions`` are those of the routing tables.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, actions: Iterable[str] = ()) -> None:
+        self._actions = tuple(actions)
         self._before: dict[tuple[str, tuple[str, ...]], float] = {}
 
     def report(self, *, is_database_away: bool | None = None, is_redis_away: bool = False) -> None:
@@ -142,6 +144,7 @@ class EmfReporter:
             values["ConnectedStations"] = float(connected._value.get())  # noqa: SLF001 - no public reader exists
             values |= {"DatabaseAway": float(is_database_away), "RedisAway": float(is_redis_away)}
         split: _Split = {("Outcome", outcome): {"CommandOutcomes": 0.0} for outcome in _OUTCOMES}
+        split |= {("Action", action): {"Messages": 0.0} for action in self._actions}
         for family in registry.collect():
             self._count(family, values, split)
             self._measure(family, values, split)

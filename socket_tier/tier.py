@@ -129,7 +129,7 @@ class SocketTier:
             ping_interval_s=settings.ocpp_ping_interval_s,
             offline_after_s=settings.station_offline_after_s,
         )
-        self._reporter = metrics.EmfReporter()
+        self._reporter = metrics.EmfReporter(action for dialect in DIALECTS.values() for action in dialect.routes)
         self._background: list[asyncio.Task[None]] = []
         self.port = 0
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import os
+import shutil
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+from infra.local import emf
 from infra.local.configuration import LocalOptions
 from infra.local.demo.driver import Driver
 from infra.local.demo.login import sign_in
@@ -17,11 +21,17 @@ from infra.local.demo.story import Story
 from infra.local.demo.transcript import Transcript
 from infra.local.lambda_pool import FunctionInitError
 from infra.local.processes import LocalSystemError
-from infra.local.system import LocalSystem
+from infra.local.system import LocalSystem, temporary_directory
+from infra.schedules import SCHEDULES
+
+_METRICS_EVERY_S = "1"
 
 
-async def play(options: LocalOptions) -> int:
-    """Start the system, tell the story, stop the system. Returns the exit code: 0 only if every som adds up."""
+async def play(options: LocalOptions, *, sweep_all: bool = False) -> int:
+    """Start the system, tell the story, stop the system. Returns the exit code: 0 only if every som adds up.
+
+    ``sweep_all``: run every sweep once at the end, also those whose time does not come during the story.
+    """
     say = Transcript()
     say.chapter("Start the system")
     async with LocalSystem(options, progress=say.line) as system:
@@ -36,6 +46,8 @@ async def play(options: LocalOptions) -> int:
             say.line(f"signed in as {(await driver.profile())['phone']} by the code of the text message")
             story = Story(driver, (demo.stations[0], demo.stations[1]), say, phone=Phone(system.push))
             wrong = await story.tell()
+        for schedule in SCHEDULES if sweep_all else ():
+            await system.run_sweep(schedule.name)
         if not wrong:
             say.line("every som adds up: balance = sum of the ledger = top-ups - energy x price")
         for sentence in wrong:
@@ -44,9 +56,24 @@ async def play(options: LocalOptions) -> int:
     return 1 if wrong else 0
 
 
-async def play_until_signal(options: LocalOptions) -> int:
+async def play_measured(options: LocalOptions, metrics: Path) -> int:
+    """`play`, then write every metric of functions and socket tier to the file ``metrics``, one EMF line each."""
+    data = options.data or temporary_directory()
+    environment = {**options.environment, "METRICS_INTERVAL_S": _METRICS_EVERY_S}
+    try:
+        status = await play(replace(options, data=data, environment=environment), sweep_all=True)
+        found = list(emf.lines(data / "logs"))
+        metrics.write_text("".join(found))  # noqa: ASYNC240 - nothing else runs any more
+        print(f"{len(found)} lines of metrics in {metrics}", flush=True)
+        return status
+    finally:
+        if options.data is None:
+            shutil.rmtree(data, ignore_errors=True)
+
+
+async def play_until_signal(options: LocalOptions, metrics: Path | None = None) -> int:
     """`play`, ended cleanly by Ctrl-C."""
-    story = asyncio.create_task(play(options))
+    story = asyncio.create_task(play_measured(options, metrics) if metrics else play(options))
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, story.cancel)
     try:
@@ -59,11 +86,14 @@ def main() -> int:
     """Entry of ``python -m infra.local.demo``."""
     parser = argparse.ArgumentParser(prog="./dev demo", description=__doc__)
     parser.add_argument("--data", type=Path, metavar="DIR", help="keep logs and state there (default: temporary)")
+    parser.add_argument("--emf", type=Path, metavar="FILE", help="write the metrics of the run there, as EMF lines")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s", stream=sys.stderr)
     data = arguments.data.expanduser().resolve() if arguments.data else None
     try:
-        return asyncio.run(play_until_signal(LocalOptions(data=data)))
+        caller = Path(os.environ.get("EVPOWER_CALLER_DIR", "."))
+        metrics = (caller / arguments.emf.expanduser()).resolve() if arguments.emf else None
+        return asyncio.run(play_until_signal(LocalOptions(data=data), metrics))
     except (LocalSystemError, FunctionInitError, TimeoutError, RuntimeError) as error:
         print(f"demo: {error}", file=sys.stderr, flush=True)
         return 1
