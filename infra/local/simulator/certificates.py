@@ -7,7 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509.oid import NameOID
 
 
 @dataclass(slots=True)
@@ -16,6 +19,17 @@ class Certificates:
 
     roots: dict[str, list[x509.Certificate]] = field(default_factory=dict)
     own: list[x509.Certificate] = field(default_factory=list)
+    wanted_key: ec.EllipticCurvePrivateKey | None = None
+    """Key of the signing request that is under way; it never leaves the charger."""
+
+    def request(self, name: str, organisation: str = "") -> str:
+        """Make a new key and its signing request (PEM)."""
+        self.wanted_key = ec.generate_private_key(ec.SECP256R1())
+        subject = [x509.NameAttribute(NameOID.COMMON_NAME, name)]
+        if organisation:
+            subject.append(x509.NameAttribute(NameOID.ORGANIZATION_NAME, organisation))
+        builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name(subject))
+        return builder.sign(self.wanted_key, hashes.SHA256()).public_bytes(Encoding.PEM).decode()
 
     def install(self, use: str, pem: str) -> str:
         """InstallCertificate status: Accepted, or Rejected for what is no certificate."""
@@ -32,7 +46,9 @@ class Certificates:
         found = read(chain)
         if not found:
             return "Rejected"
-        self.own = found
+        if self.wanted_key is not None and found[0].public_key() != self.wanted_key.public_key():
+            return "Rejected"  # it certifies another key than the one that was asked for
+        self.own, self.wanted_key = found, None
         return "Accepted"
 
     def ids(self, use: str) -> dict[str, Any]:

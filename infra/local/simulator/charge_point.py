@@ -76,6 +76,7 @@ class ChargePoint:
         self.local_list = LocalList()
         self.profiles = Profiles()
         self.certificates = Certificates()
+        self.password_after_restart: str | None = None
         self._log = log or (lambda _line: None)
         self._pulse = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -266,8 +267,16 @@ class ChargePoint:
                 self.charging.finish(outlet, reason)
         if reason != "HardReset" and self.link.is_online:
             await self.wait_for(lambda: not len(self.link.outbox) or not self.link.is_online)
+        if self.password_after_restart is not None:
+            self.link.change_password(self.password_after_restart)
+            self.password_after_restart = None
         self.link.require_boot()
         await self.link.close()
+
+    async def ask_for_certificate(self, name: str | None = None) -> str:
+        """Make a key and send its signing request; the server's word. ``name``: this station's, unless a test lies."""
+        csr = self.certificates.request(name or self.station_id, self.configuration.values.get("CpoName", ""))
+        return str((await self.link.exchange("SignCertificate", {"csr": csr}))["status"])
 
     async def reboot_on_same_socket(self) -> None:
         """BootNotification again without a new connection."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
+
+from websockets.exceptions import ConnectionClosed
 
 from infra.local.simulator.configuration import find_outlet
 from infra.local.simulator.management import MANAGEMENT
-from infra.local.simulator.rpc import Answer, NotImplementedCallError
+from infra.local.simulator.rpc import Answer, AnswerLostError, CallError, NotImplementedCallError
 
 if TYPE_CHECKING:
     from infra.local.simulator.charge_point import ChargePoint
@@ -75,7 +78,23 @@ async def _get_configuration(point: ChargePoint, payload: Payload) -> Answer:
 
 
 async def _change_configuration(point: ChargePoint, payload: Payload) -> Answer:
-    return _status(point.configuration.write(str(payload["key"]), str(payload["value"])))
+    key, value = str(payload["key"]), str(payload["value"])
+    if key == "AuthorizationKey":
+        return _change_key(point, value)
+    return _status(point.configuration.write(key, value))
+
+
+def _change_key(point: ChargePoint, value: str) -> Answer:
+    """A new password (security whitepaper A01): used from the next connection on, which comes at once."""
+    answer = point.faults.key_change if 16 <= len(value) <= 40 else "Rejected"
+
+    async def reconnect() -> None:
+        point.link.change_password(value)
+        point.spawn(point.link.close())
+
+    if answer == "RebootRequired":
+        point.password_after_restart = value
+    return _status(answer, reconnect if answer == "Accepted" else None)
 
 
 async def _change_availability(point: ChargePoint, payload: Payload) -> Answer:
@@ -115,6 +134,8 @@ async def _trigger(point: ChargePoint, payload: Payload) -> Answer:
         elif wanted == "StatusNotification":
             for outlet in chosen:
                 point.link.put(point.charging.status_message(outlet))
+        elif wanted == "SignChargePointCertificate":
+            point.spawn(_ask_for_certificate(point))
         elif wanted in _JOB_MESSAGES:
             point.jobs.repeat(job)
         else:
@@ -122,8 +143,12 @@ async def _trigger(point: ChargePoint, payload: Payload) -> Answer:
                 outlet.advance(point.charging.now())
                 point.link.put(point.charging.meter_message(outlet, "Trigger"))
 
-    known = wanted != "SignChargePointCertificate"
-    return _status("Accepted", send) if known else _status("NotImplemented")
+    return _status("Accepted", send)
+
+
+async def _ask_for_certificate(point: ChargePoint) -> None:
+    with suppress(AnswerLostError, CallError, ConnectionClosed):  # the server asks again
+        await point.ask_for_certificate()
 
 
 async def _clear_cache(_point: ChargePoint, _payload: Payload) -> Answer:

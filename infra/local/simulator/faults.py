@@ -27,6 +27,8 @@ class Faults:
     """False: the charger comes back without a BootNotification."""
     act_before_answer: bool = False
     """The CALL that a command causes leaves before the CALLRESULT of that command."""
+    key_change: str = "Accepted"
+    """Answer to a new AuthorizationKey: Accepted (comes back with it at once), RebootRequired, Rejected."""
     no_preparing: bool = False
     """StartTransaction comes without a StatusNotification Preparing, Charging only after it."""
     meter_stop: int | None = None

@@ -41,6 +41,8 @@ class LinkSettings:
     vendor: str = "EvPower Simulator"
     model: str = "SIM-1"
     firmware: str = "1.0.0"
+    headers: tuple[tuple[str, str], ...] = ()
+    """Headers of the upgrade, as a proxy in front of the server would add them."""
 
 
 @dataclass(slots=True)
@@ -137,6 +139,10 @@ class Link:
         """The next connection goes to another prefix."""
         self.settings = replace(self.settings, url=url)
 
+    def change_password(self, password: str) -> None:
+        """The next connection logs in with another AuthorizationKey."""
+        self.settings = replace(self.settings, password=password)
+
     def require_boot(self) -> None:
         """The next connection begins with a BootNotification whatever the faults say."""
         self._must_boot = True
@@ -179,7 +185,7 @@ class Link:
 
     async def _connect_once(self) -> None:
         settings = self.settings
-        headers: dict[str, str] = {}
+        headers = dict(settings.headers)
         if settings.password is not None:
             pair = base64.b64encode(f"{settings.station_id}:{settings.password}".encode()).decode()
             headers["Authorization"] = f"Basic {pair}"

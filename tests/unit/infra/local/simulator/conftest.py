@@ -55,6 +55,7 @@ class Central:
             "BootNotification": {"status": "Accepted", "currentTime": datetime.now(UTC).isoformat(), "interval": 300},
             "Heartbeat": {"currentTime": NOW},
             "Authorize": {"idTagInfo": {"status": "Accepted"}},
+            "SignCertificate": {"status": "Accepted"},
             "StopTransaction": {},
         }
         return [3, defaults.get(action, {})]

@@ -4,6 +4,8 @@ import base64
 from datetime import datetime
 from typing import Any
 
+from cryptography import x509
+
 from infra.local.simulator import ChargePoint, Faults, Vehicle
 
 from .conftest import Central
@@ -122,7 +124,7 @@ async def test_commands_are_answered_as_the_specification_says(central: Central)
             ("UnlockConnector", {"connectorId": 1}, "Unlocked"),
             ("UnlockConnector", {"connectorId": 9}, "NotSupported"),
             ("TriggerMessage", {"requestedMessage": "FirmwareStatusNotification"}, "Accepted"),
-            ("ExtendedTriggerMessage", {"requestedMessage": "SignChargePointCertificate"}, "NotImplemented"),
+            ("ExtendedTriggerMessage", {"requestedMessage": "SignChargePointCertificate"}, "Accepted"),
             ("TriggerMessage", {"requestedMessage": "MeterValues", "connectorId": 9}, "Rejected"),
             ("TriggerMessage", {"requestedMessage": "MeterValues", "connectorId": 1}, "Accepted"),
             ("ChangeAvailability", {"connectorId": 2, "type": "Inoperative"}, "Accepted"),
@@ -136,6 +138,33 @@ async def test_commands_are_answered_as_the_specification_says(central: Central)
         assert error[:3] == [4, "c1", "NotImplemented"]
         await point.wait_for(lambda: central.of("MeterValues") and statuses(central, 2)[-1] == "Unavailable")
         assert central.of("FirmwareStatusNotification") == [{"status": "Idle"}]
+
+
+async def test_a_new_key_is_used_from_the_next_connection_on(central: Central) -> None:
+    async with point_of(central, password="the old AuthorizationKey") as point:
+        await point.wait_online()
+        for key, answer in (("short", "Rejected"), ("the new AuthorizationKey", "Accepted")):
+            change = {"key": "AuthorizationKey", "value": key}
+            assert (await central.call("ChangeConfiguration", change))[2] == {"status": answer}
+        await point.wait_for(lambda: len(central.authorizations) == 2 and point.link.is_online)
+        point.faults.key_change = "RebootRequired"
+        change = {"key": "AuthorizationKey", "value": "the newest AuthorizationKey"}
+        assert (await central.call("ChangeConfiguration", change))[2] == {"status": "RebootRequired"}
+        assert (await central.call("Reset", {"type": "Soft"}))[2] == {"status": "Accepted"}
+        await point.wait_for(lambda: len(central.authorizations) == 3)
+    used = [base64.b64decode(str(header).split()[1]).decode().partition(":")[2] for header in central.authorizations]
+    assert used == ["the old AuthorizationKey", "the new AuthorizationKey", "the newest AuthorizationKey"]
+
+
+async def test_a_certificate_is_asked_for_with_a_new_key(central: Central) -> None:
+    async with point_of(central) as point:
+        await point.wait_online()
+        trigger = {"requestedMessage": "SignChargePointCertificate"}
+        assert (await central.call("ExtendedTriggerMessage", trigger))[2] == {"status": "Accepted"}
+        await point.wait_for(lambda: central.of("SignCertificate"))
+        csr = x509.load_pem_x509_csr(central.of("SignCertificate")[0]["csr"].encode())
+        assert csr.is_signature_valid
+        assert csr.subject.rfc4514_string() == f"CN={point.station_id}"
 
 
 async def test_a_soft_reset_ends_the_transaction_and_boots_again(central: Central) -> None:
