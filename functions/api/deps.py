@@ -14,6 +14,7 @@ from evpower.notifications.sms import sms_sender
 from evpower.payments.deps import PaymentDeps, payment_deps
 from evpower.realtime.service import Publisher
 from evpower.redis_access import RedisAccess
+from evpower.storage.store import FileStore, S3FileStore
 from functions.api.replay import DatabaseReplayGuard
 
 
@@ -31,6 +32,7 @@ class Deps:
     payments: PaymentDeps
     commands: CommandQueue
     publisher: Publisher
+    files: FileStore
 
     async def close(self) -> None:
         """Release connections (tests; a Lambda process just ends)."""
@@ -56,4 +58,5 @@ def build_deps(settings: Settings, *, database: Database | None = None, clock: C
         payments=payment_deps(database, settings, clock),
         commands=SqsCommandQueue(settings),
         publisher=Publisher(settings),
+        files=S3FileStore(settings, clock),
     )

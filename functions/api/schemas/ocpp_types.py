@@ -3,6 +3,7 @@
 Bounds are those of the specification's types, and where it has none, ours.
 """
 
+from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Literal
 
@@ -29,8 +30,18 @@ Text800 = Annotated[str, Clean, Field(min_length=1, max_length=800)]
 Retries = Annotated[int, strict_integer, Field(ge=0, le=100)]
 RetryInterval = Annotated[int, strict_integer, Field(ge=0, le=86400, description="seconds")]
 Purpose = Literal["ChargePointMaxProfile", "TxDefaultProfile", "TxProfile"]
+
+
+def _this_century(value: datetime) -> datetime:
+    # Use case: the year 1 in a zone east of Greenwich is no moment in UTC.
+    if not 2000 <= value.year < 2100:
+        raise PydanticCustomError("datetime_range", "is not between 2000 and 2100")
+    return value
+
+
 When = Annotated[
     AwareDatetime,
+    AfterValidator(_this_century),
     PlainSerializer(iso_z, return_type=str),
     Field(description="RFC 3339 with an offset or Z", examples=["2026-01-15T06:00:00Z"]),
 ]
