@@ -12,6 +12,7 @@ import orjson
 from evpower.commands.models import Command
 from evpower.config import Settings
 from evpower.logging import get_logger
+from evpower.sqs import SqsSender
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -74,12 +75,11 @@ def group_id(station_id: str) -> str:
 
 
 class SqsCommandQueue:
-    """SQS adapter. The client is made at the first send (importing boto3 costs 0.3-0.5 s) and runs in a thread."""
+    """SQS adapter. Nothing is connected before the first message; sending runs in a thread."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._client: SQSClient | None = None
-        self._lock = asyncio.Lock()
+        self._url = settings.sqs_commands_queue_url
+        self._sender = SqsSender(settings, timeout_s=3.0)
 
     async def send(self, command: Command | CommandMessage) -> None:
         """Hand over one command. Deduplication id = command + attempt, so a repeated send is one message."""
@@ -93,26 +93,19 @@ class SqsCommandQueue:
 
     async def _sent(self, command: Command | CommandMessage) -> bool:
         message = message_of(command) if isinstance(command, Command) else command
+        wanted = {
+            "QueueUrl": self._url,
+            "MessageBody": message.encode(),
+            "MessageGroupId": group_id(message.station_id),
+            "MessageDeduplicationId": f"{message.command_id}:{message.attempt}",
+        }
         try:
-            client = await self._ready()
-            await asyncio.to_thread(
-                client.send_message,
-                QueueUrl=self._settings.sqs_commands_queue_url,
-                MessageBody=message.encode(),
-                MessageGroupId=group_id(message.station_id),
-                MessageDeduplicationId=f"{message.command_id}:{message.attempt}",
-            )
+            await asyncio.to_thread(self._sender.call, "SendMessage", wanted)
         except Exception:
             # Use case: SQS is away. The row is committed; the socket tier's poll or the sweep delivers it.
             log.exception("command not handed to the queue", extra={"command_id": message.command_id})
             return False
         return True
-
-    async def _ready(self) -> "SQSClient":
-        async with self._lock:
-            if self._client is None:
-                self._client = await asyncio.to_thread(make_sqs_client, self._settings)
-            return self._client
 
 
 def make_sqs_client(settings: Settings, *, read_timeout_s: float = 3.0) -> "SQSClient":

@@ -5,14 +5,12 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from evpower import metrics
 from evpower.config import Settings, get_settings
 from evpower.logging import get_logger
-
-if TYPE_CHECKING:
-    from mypy_boto3_sqs import SQSClient
+from evpower.sqs import SqsSender
 
 _log = get_logger(__name__)
 _MAX_DELAY_S = 900  # SQS
@@ -52,36 +50,24 @@ class PushQueue(Protocol):
 
 
 class SqsPushQueue:
-    """Standard queue SQS_PUSH_QUEUE_URL. boto3 is imported and its client built at the first message.
+    """Standard queue SQS_PUSH_QUEUE_URL. Nothing is connected before the first message.
 
     After a failure nobody waits for SQS for 15 s: the entries that wake it have better things to do, and a charger
     waits for their answer.
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._client: SQSClient | None = None
+        self._url = settings.sqs_push_queue_url
+        self._sender = SqsSender(settings, attempts=1)
         self._away_until = 0.0
 
     def _send(self, outbox_ids: Sequence[int], delay_s: int) -> None:
-        if self._client is None:
-            import boto3
-            from botocore.config import Config
-
-            # A session of its own: the default one is not safe in several threads.
-            self._client = boto3.session.Session(region_name=self._settings.aws_region).client(
-                "sqs",
-                endpoint_url=self._settings.aws_endpoint_url,
-                config=Config(connect_timeout=1, read_timeout=2, retries={"total_max_attempts": 1}),
-            )
         for first in range(0, len(outbox_ids), _BATCH):
-            answer = self._client.send_message_batch(
-                QueueUrl=self._settings.sqs_push_queue_url,
-                Entries=[
-                    {"Id": str(outbox_id), "MessageBody": PushMessage(outbox_id).body(), "DelaySeconds": delay_s}
-                    for outbox_id in outbox_ids[first : first + _BATCH]
-                ],
-            )
+            entries = [
+                {"Id": str(outbox_id), "MessageBody": PushMessage(outbox_id).body(), "DelaySeconds": delay_s}
+                for outbox_id in outbox_ids[first : first + _BATCH]
+            ]
+            answer = self._sender.call("SendMessageBatch", {"QueueUrl": self._url, "Entries": entries})
             if answer.get("Failed"):
                 raise RuntimeError(f"SQS refused {answer['Failed']}")
 

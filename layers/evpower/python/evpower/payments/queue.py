@@ -4,15 +4,13 @@ import asyncio
 import json
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from evpower import metrics
 from evpower.config import Settings
 from evpower.ids import correlation_id
 from evpower.logging import get_logger
-
-if TYPE_CHECKING:
-    from mypy_boto3_sqs import SQSClient
+from evpower.sqs import SqsSender
 
 _log = get_logger(__name__)
 _MAX_DELAY_S = 900  # SQS
@@ -59,31 +57,17 @@ class CheckQueue(Protocol):
 
 
 class SqsCheckQueue:
-    """Standard queue SQS_PAYMENT_CHECKS_QUEUE_URL. boto3 is imported and its client built at the first message."""
+    """Standard queue SQS_PAYMENT_CHECKS_QUEUE_URL. Nothing is connected before the first message."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._client: SQSClient | None = None
-
-    def _send(self, body: str, delay_s: int) -> None:
-        if self._client is None:
-            import boto3
-            from botocore.config import Config
-
-            self._client = boto3.client(
-                "sqs",
-                endpoint_url=self._settings.aws_endpoint_url,
-                region_name=self._settings.aws_region,
-                config=Config(connect_timeout=1, read_timeout=2, retries={"total_max_attempts": 2}),
-            )
-        self._client.send_message(
-            QueueUrl=self._settings.sqs_payment_checks_queue_url, MessageBody=body, DelaySeconds=delay_s
-        )
+        self._url = settings.sqs_payment_checks_queue_url
+        self._sender = SqsSender(settings)
 
     async def send(self, message: CheckMessage, delay: timedelta = timedelta(0)) -> bool:
         delay_s = min(max(0, round(delay.total_seconds())), _MAX_DELAY_S)
         try:
-            await asyncio.to_thread(self._send, message.body(), delay_s)
+            wanted = {"QueueUrl": self._url, "MessageBody": message.body(), "DelaySeconds": delay_s}
+            await asyncio.to_thread(self._sender.call, "SendMessage", wanted)
         except Exception as error:
             _log.error("payment check was not queued", extra={"topup_id": message.topup_id, "reason": repr(error)})
             metrics.emit({"PaymentChecksNotQueued": 1})
