@@ -9,14 +9,14 @@ from infra.observability.alarm import Alarm
 from infra.observability.board import Row, rows
 from infra.observability.product_alarms import product_alarms
 from infra.observability.resource_alarms import resource_alarms
-from infra.observability.series import namespace, series_of
+from infra.observability.series import series_of
 from infra.stacks.monitored import MonitoredResources
 
 if TYPE_CHECKING:
     from aws_cdk import aws_sns as sns
     from constructs import Construct
 
-__all__ = ["Alarm", "Row", "alarms", "attach", "namespace", "rows", "series_of"]
+__all__ = ["Alarm", "Row", "alarms", "attach", "rows", "series_of"]
 
 
 def alarms(resources: MonitoredResources) -> list[Alarm]:

@@ -10,7 +10,7 @@ from constructs import Construct
 
 from infra.observability.alarm import Alarm
 from infra.observability.board import Row, Widget
-from infra.observability.series import Drawn, Formula, Series, namespace
+from infra.observability.series import Drawn, Formula, Series
 from infra.stacks.monitored import MonitoredResources
 
 RUNBOOKS = "docs/operations/runbooks"
@@ -26,7 +26,7 @@ def attach(
     scope: Construct, resources: MonitoredResources, topic: sns.ITopic, alarms: Iterable[Alarm], rows: Iterable[Row]
 ) -> None:
     """Make ``alarms`` and the dashboard of ``rows``; each alarm tells ``topic`` when it fires and when it is over."""
-    maker = _Maker(namespace(resources.environment))
+    maker = _Maker(resources.namespace)
     action = actions.SnsAction(topic)
     for alarm in alarms:
         made = cloudwatch.Alarm(

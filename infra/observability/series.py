@@ -3,12 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from evpower.metric_names import CATALOGUE, NAMESPACE
-
-
-def namespace(environment: str) -> str:
-    """Namespace of the product's metrics in one deployment (its functions' POWERTOOLS_METRICS_NAMESPACE)."""
-    return f"{NAMESPACE}/{environment}"
+from evpower.metric_names import CATALOGUE
 
 
 @dataclass(frozen=True, slots=True)

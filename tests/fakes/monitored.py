@@ -32,4 +32,5 @@ def monitored(environment: str = "dev") -> MonitoredResources:
         cache=MonitoredCache((f"{prefix}-001", f"{prefix}-002")),
         distribution_id="E1",
         web_acl=prefix,
+        namespace=f"EvPower/{environment}",
     )

@@ -156,5 +156,4 @@ def test_every_metric_is_written_somewhere() -> None:
     tier = {name for name, _ in (*COUNTERS.values(), *HISTOGRAMS.values())}
     reporter = (ROOT / "socket_tier/metrics.py").read_text()
     measured = {name for name in CATALOGUE if f'"{name}"' in vital_signs._QUERY or f'"{name}"' in reporter}
-    # The certificates domain writes it with its own expiry sweep.
-    assert set(CATALOGUE) - literal - tier - measured - {"CertificatesExpiring"} == set()
+    assert set(CATALOGUE) - literal - tier - measured == set()
