@@ -57,7 +57,13 @@ class Driver:
         return await self.run(lambda conn: service.start(conn, request, self.now))
 
     async def plug(
-        self, tag: str, connector: int = 1, register: int = 0, *, charger_time: datetime | None = None
+        self,
+        tag: str,
+        connector: int = 1,
+        register: int = 0,
+        *,
+        charger_time: datetime | None = None,
+        message_id: str | None = None,
     ) -> TransactionStarted:
         message = StartTransaction(
             self.network.station_id,
@@ -67,6 +73,7 @@ class Driver:
             charger_time or self.now,
             self.now,
             self.network.epoch,
+            message_id,
         )
         return await self.run(lambda conn: service.start_transaction(conn, message))
 
