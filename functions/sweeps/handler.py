@@ -28,6 +28,7 @@ SWEEPS = (
     "command_redelivery",
     "push_outbox",
     "ledger_audit",
+    "certificates",
     "housekeeping",
     "vital_signs",
 )

@@ -30,6 +30,8 @@ AGED = {
                     " VALUES ('c', 'e', %(name)s, 'done', %(at)s)", 90),
     "station_commands": ("INSERT INTO station_commands (station_id, action, status, expires_at, requested_by,"
                          " created_at) VALUES ('s-1', 'Reset', 'accepted', %(at)s, 'test', %(at)s)", 90),
+    "station_certificates": ("INSERT INTO station_certificates (id, station_id, state, csr, csr_fingerprint,"
+                             " requested_at) VALUES (%(name)s, 's-1', 'failed', '', '', %(at)s)", 90),
     "payment_inbox": ("INSERT INTO payment_inbox (provider, order_id, fingerprint, payload, signature_scheme, state,"
                       " received_at) VALUES ('ODENGI', 'o', %(name)s, '{}', 'hash', 'processed', %(at)s)", 90),
 }  # fmt: skip
@@ -45,6 +47,10 @@ NEVER = {
     " received_at) VALUES ('ODENGI', 'o', 'open', '{}', 'hash', %(at)s)",
     "the ledger": "INSERT INTO payment_transactions_odengi (client_id, transaction_type, amount, balance_before,"
     " balance_after, source_key, created_at) VALUES ('c', 'opening_balance', 0, 0, 0, 'k', %(at)s)",
+    "a certificate in use": "INSERT INTO station_certificates (id, station_id, state, csr, csr_fingerprint,"
+    " requested_at) VALUES ('c', 's-1', 'accepted', '', '', %(at)s)",
+    "a revoked certificate": "INSERT INTO station_certificates (id, station_id, state, csr, csr_fingerprint,"
+    " requested_at, revoked_at) VALUES ('r', 's-1', 'failed', '', '', %(at)s, %(at)s)",
     "a top-up": "INSERT INTO balance_topups (client_id, order_id, requested_amount, created_at)"
     " VALUES ('c', 'o', 1, %(at)s)",
 }

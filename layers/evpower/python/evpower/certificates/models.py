@@ -96,9 +96,10 @@ class HashData:
 
     def names_the_same(self, other: "HashData") -> bool:
         """Equal but for letter case and zeros ahead of the serial number."""
-        return self._plain() == other._plain()
+        return self.plain() == other.plain()
 
-    def _plain(self) -> tuple[str, ...]:
+    def plain(self) -> tuple[str, ...]:
+        """For comparing."""
         serial = self.serial_number.lower().lstrip("0")
         return self.hash_algorithm, self.issuer_name_hash.lower(), self.issuer_key_hash.lower(), serial
 

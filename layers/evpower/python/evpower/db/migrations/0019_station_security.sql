@@ -59,6 +59,8 @@ CREATE INDEX station_certificates_station_idx ON station_certificates (station_i
 CREATE INDEX station_certificates_due_idx ON station_certificates (due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX station_certificates_expiry_idx ON station_certificates (not_after)
     WHERE state = 'accepted' AND revoked_at IS NULL;
+CREATE INDEX station_certificates_age_idx ON station_certificates (requested_at)
+    WHERE state IN ('rejected', 'failed') AND revoked_at IS NULL;
 CREATE UNIQUE INDEX station_certificates_open_idx ON station_certificates (station_id, csr_fingerprint)
     WHERE state IN ('requested', 'issued');
 
