@@ -129,6 +129,7 @@ class Settings(BaseSettings):
     default_price_per_kwh: Decimal = Decimal("13.5")
     meter_max_power_kw: Decimal = Decimal(400)  # plausibility bound where a connector's power is unknown
     stop_wait_s: float = 6.0
+    command_wait_max_s: float = 20.0  # of an operator's ?wait=; the gateway gives up at 29
     late_start_live_s: int = 300
 
     # Socket tier
