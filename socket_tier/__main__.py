@@ -5,6 +5,7 @@ import gc
 import signal
 import sys
 
+from evpower import error_reports
 from evpower.config import get_settings
 from evpower.logging import configure_logging, get_logger
 from socket_tier.tier import SocketTier
@@ -19,6 +20,7 @@ async def main() -> int:
     """Run until a signal; 0 after a clean stop."""
     settings = get_settings()
     configure_logging("socket-tier", settings.log_level)
+    error_reports.start(settings, "socket-tier")
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):

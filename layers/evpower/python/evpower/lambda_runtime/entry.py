@@ -8,7 +8,8 @@ from typing import Any
 from aws_lambda_powertools import Tracer
 from aws_lambda_powertools.metrics.provider.cloudwatch_emf.cloudwatch import AmazonCloudWatchEMFProvider
 
-from evpower import tracing
+from evpower import error_reports, tracing
+from evpower.config import get_settings
 from evpower.lambda_runtime.log_lines import configure_function_logging
 from evpower.logging import get_logger
 from evpower.metrics import NAMESPACE, emit
@@ -34,16 +35,31 @@ def observed(service: str, level: str) -> Callable[[Handler], Handler]:
     """Set up Powertools for this process; the decorator for its handler.
 
     Every line of any logger then tells the invocation it belongs to; the first invocation of a process counts as
-    ``ColdStart``; sampled invocations get a subsegment in X-Ray.
+    ``ColdStarts``; sampled invocations get a subsegment in X-Ray; errors go to Sentry before the process is frozen.
     """
     logger = configure_function_logging(service, level)
     metrics = _Metrics(namespace=NAMESPACE, service=service)
+    error_reports.start(get_settings(), service)
 
     def decorate(handler: Handler) -> Handler:
         counted: Handler = metrics.log_metrics(_traced(handler, service), capture_cold_start_metric=True)
-        return logger.inject_lambda_context(counted)
+        return logger.inject_lambda_context(_reported(counted))
 
     return decorate
+
+
+def _reported(handler: Handler) -> Handler:
+    @functools.wraps(handler)
+    def call(event: dict[str, Any], context: Any) -> Any:
+        try:
+            return handler(event, context)
+        except BaseException as error:
+            error_reports.capture(error)
+            raise
+        finally:
+            error_reports.flush()
+
+    return call
 
 
 def is_traced() -> bool:
