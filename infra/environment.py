@@ -24,7 +24,7 @@ def _listed(value: object) -> object:
 
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
-_Host = Annotated[str, Field(pattern=r"^(?=.{4,253}$)([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}$")]
+_Host = Annotated[str, Field(max_length=240, pattern=r"^([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}$")]
 _Arn = Annotated[str, Field(pattern=r"^(arn:aws:[a-z0-9-]+:[a-z0-9-]*:\d{12}:.+)?$")]
 
 
@@ -165,6 +165,11 @@ class Environment(BaseModel):
     def charger_domain(self) -> str:
         """The load balancer's own name, which old chargers may use directly."""
         return f"chargers.{self.domain}"
+
+    @property
+    def metric_namespace(self) -> str:
+        """CloudWatch namespace of our own metrics; stages in one account do not mix."""
+        return f"EvPower/{self.name}"
 
     @property
     def setting_name(self) -> str:
