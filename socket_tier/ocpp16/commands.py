@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from evpower.jobs import service as jobs
 from evpower.local_list import outcomes as local_list
 from evpower.reservations import service as reservations
+from evpower.smart_charging import service as smart_charging
 from socket_tier.dialect import CommandSpec
 from socket_tier.ocpp16 import configuration, credentials
 
@@ -53,8 +54,8 @@ COMMANDS: Mapping[str, CommandSpec] = {
     "GetDiagnostics": _CORE_JOB,
     "GetLog": _JOB,
     # Smart charging
-    "SetChargingProfile": _ACCEPTED,
-    "ClearChargingProfile": _ACCEPTED,
+    "SetChargingProfile": CommandSpec(on_outcome=smart_charging.set_outcome),
+    "ClearChargingProfile": CommandSpec(on_outcome=smart_charging.clear_outcome),
     "GetCompositeSchedule": _ACCEPTED,
     # Certificates
     "CertificateSigned": CommandSpec(patience=2.0, on_outcome=credentials.certificate_signed),
