@@ -7,11 +7,15 @@ other, each after those that it needs.
 import io
 import json
 import os
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from infra.local.processes import ROOT
 
 Client = Callable[[str], Any]
 """A boto3 client by service name."""
@@ -33,6 +37,7 @@ class StackArtifact:
     artifact: str
     name: str
     template: Path
+    template_asset: str  # s3://bucket/key of the template, which is an asset as well
     parameters: Mapping[str, str]
     after: frozenset[str]
     asset_manifests: tuple[Path, ...]
@@ -69,6 +74,7 @@ def read_assembly(directory: Path) -> list[StackArtifact]:
             name,
             properties.get("stackName", name),
             directory / properties["templateFile"],
+            properties["stackTemplateAssetObjectUrl"],
             properties.get("parameters", {}),
             frozenset(needs & stacks),
             tuple(directory / artifacts[one]["properties"]["file"] for one in sorted(needs & manifests)),
@@ -126,7 +132,8 @@ class CloudDeployer:
         self._progress(f"deploying {stack.name}")
         self._cloudformation.create_stack(
             StackName=stack.name,
-            TemplateBody=stack.template.read_text(),
+            # Not its body: large templates must come from S3.
+            TemplateURL=f"{self._s3.meta.endpoint_url}/{self._fill(stack.template_asset).removeprefix('s3://')}",
             Parameters=[{"ParameterKey": name, "ParameterValue": value} for name, value in stack.parameters.items()],
             Capabilities=["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"],
         )
@@ -177,6 +184,20 @@ class CloudDeployer:
         for name, value in (("AccountId", self._account), ("Region", self._region), ("Partition", "aws")):
             text = text.replace(f"${{AWS::{name}}}", value)
         return text
+
+
+def synthesise(directory: Path, context: Mapping[str, Any]) -> Path:
+    """Synthesise the app into ``directory`` with values over those of cdk.json (`-c key=value` of the CDK's command).
+
+    Raises:
+        DeploymentError: the app refuses; the message is its last words.
+    """
+    environment = {**os.environ, "CDK_CONTEXT_JSON": json.dumps(dict(context)), "CDK_OUTDIR": str(directory)}
+    command = [sys.executable, "-m", "infra.app"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise DeploymentError(f"the app does not synthesise:\n{done.stderr[-3000:]}")
+    return directory
 
 
 def _manifests(stacks: list[StackArtifact]) -> list[Path]:

@@ -1,22 +1,46 @@
-"""One LocalStack for the whole run."""
+"""One LocalStack for the whole run, and on it one deployment of the whole app."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
+import pytest_asyncio
 
+from infra.local.cloud_system import CloudSystem
 from infra.local.localstack import LocalStack
 from infra.local.queues import LOCAL_CREDENTIALS, REGION, SqsEndpoint, create_queues
 
 
+def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
+    """The deployment's stand-ins live in one event loop, so its tests run in the same."""
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+
+
 @pytest.fixture(scope="session")
-def localstack() -> Iterator[str]:
+def localstack_server() -> Iterator[LocalStack]:
     server = LocalStack()
     try:
-        yield server.start().url
+        yield server.start()
     finally:
         server.stop()
+
+
+@pytest.fixture(scope="session")
+def localstack(localstack_server: LocalStack) -> str:
+    """Its address."""
+    return localstack_server.url
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def cloud(localstack_server: LocalStack) -> AsyncIterator[CloudSystem]:
+    """The deployed product with two connected chargers."""
+    async with CloudSystem(localstack_server) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")
