@@ -97,6 +97,7 @@ class ChargePoint:
             ChargingSettings(sample_interval_s, auto_plug, vehicle or Vehicle()),
             configuration=self.configuration,
             faults=self.faults,
+            profiles=self.profiles,
             put=self.link.put,
             changed=self._changed,
             spawn=self.spawn,

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from itertools import pairwise
 from typing import Any
 
 from infra.local.simulator.battery import Vehicle
@@ -13,6 +15,7 @@ from infra.local.simulator.configuration import Configuration
 from infra.local.simulator.faults import Faults
 from infra.local.simulator.outbox import Message
 from infra.local.simulator.outlet import Outlet, Reservation, Transaction
+from infra.local.simulator.profiles import Profiles
 
 ACCEPTED = "Accepted"
 
@@ -38,6 +41,7 @@ class Charging:
         *,
         configuration: Configuration,
         faults: Faults,
+        profiles: Profiles,
         put: Callable[[Message], None],
         changed: Callable[[], None],
         spawn: Callable[[Coroutine[Any, Any, None]], None],
@@ -46,6 +50,9 @@ class Charging:
         self.settings = settings
         self._configuration = configuration
         self._faults = faults
+        self.profiles = profiles
+        for outlet in outlets.values():
+            outlet.offers = partial(self._offers, outlet)
         self._put = put
         self._changed = changed
         self._spawn = spawn
@@ -150,7 +157,7 @@ class Charging:
         outlet.waiting_tag = None
         now = self.now()
         transaction = Transaction(outlet.number, id_tag, round(outlet.register_wh), now)
-        outlet.transaction, outlet.charged_until = transaction, now
+        outlet.transaction, outlet.charged_until, outlet.offered_w = transaction, now, None
         outlet.history.append(transaction)
         payload: dict[str, Any] = {
             "connectorId": outlet.number,
@@ -211,6 +218,7 @@ class Charging:
             )
         )
         outlet.transaction, outlet.charged_until = None, None
+        self.profiles.end_transaction(outlet.number)
         self.set_status(outlet, "Finishing" if outlet.operative else "Unavailable")
         if self.settings.auto_plug:
             self.unplug(outlet)
@@ -228,12 +236,44 @@ class Charging:
             last = clock()
             if outlet.transaction is not transaction:
                 return
-            outlet.advance(self.now())
-            if outlet.vehicle is not None and outlet.vehicle.is_full:
-                self.set_status(outlet, "SuspendedEV")
+            self.follow(outlet)
             if self._sample_interval():
                 self._put(self.meter_message(outlet, "Sample.Periodic"))
             self._changed()
+
+    def follow(self, outlet: Outlet) -> None:
+        """Charge up to now, as the profiles allow, and tell when that begins or ends to let nothing flow."""
+        outlet.advance(self.now())
+        if outlet.transaction is None or outlet.status not in ("Charging", "SuspendedEV", "SuspendedEVSE"):
+            return
+        if outlet.vehicle is not None and outlet.vehicle.is_full:
+            self.set_status(outlet, "SuspendedEV")
+        else:
+            self.set_status(outlet, "SuspendedEVSE" if outlet.offered_w == 0 else "Charging")
+
+    def follow_all(self) -> None:
+        """:meth:`follow` for all outlets: before and after a change of the profiles."""
+        for outlet in self.outlets.values():
+            self.follow(outlet)
+
+    def _offers(self, outlet: Outlet, start: datetime, seconds: float) -> list[tuple[float, float]]:
+        """What the profiles allow the outlet: pieces of (W, seconds). Busy outlets share the charger's limit evenly."""
+        busy = [other for other in self.outlets.values() if other.transaction is not None]
+        began = {other.number: other.transaction.started_at for other in busy if other.transaction is not None}
+        marks: list[float] = [*self.profiles.changes(start, seconds, began), seconds]
+        return [
+            (
+                self.profiles.limit(
+                    outlet.number,
+                    start + timedelta(seconds=mark),
+                    outlet.power_w,
+                    began.get(outlet.number, start),
+                    sharers=max(len(busy), 1),
+                ),
+                after - mark,
+            )
+            for mark, after in pairwise(marks)
+        ]
 
     def _sample_interval(self) -> float:
         """Seconds between MeterValues; 0: none are wanted."""

@@ -79,23 +79,29 @@ async def _set_profile(point: ChargePoint, payload: Payload) -> Answer:
     outlet = point.outlets.get(number)
     if number != 0 and outlet is None:
         return _status("Rejected")
-    return _status(point.profiles.put(number, profile, charging=outlet is not None and outlet.transaction is not None))
+    point.charging.follow_all()
+    status = point.profiles.put(number, profile, charging=outlet is not None and outlet.transaction is not None)
+    point.charging.follow_all()
+    return _status(status)
 
 
 async def _clear_profile(point: ChargePoint, payload: Payload) -> Answer:
-    return _status(point.profiles.clear(payload))
+    point.charging.follow_all()
+    status = point.profiles.clear(payload)
+    point.charging.follow_all()
+    return _status(status)
 
 
 async def _composite(point: ChargePoint, payload: Payload) -> Answer:
     number, seconds = int(payload["connectorId"]), int(payload["duration"])
     if number not in {0, *point.outlets} or seconds <= 0:
         return _status("Rejected")
-    for idle in (outlet for outlet in point.outlets.values() if outlet.transaction is None):
-        point.profiles.end_transaction(idle.number)
-    outlets = list(point.outlets.values()) if number == 0 else [point.outlets[number]]
     start = point.charging.now()
+    powers = {outlet.number: outlet.power_w for outlet in point.outlets.values()}
+    busy = [outlet.transaction for outlet in point.outlets.values() if outlet.transaction is not None]
+    began = {transaction.connector: transaction.started_at for transaction in busy}
     unit = str(payload.get("chargingRateUnit", "W"))
-    schedule = point.profiles.composite(number, start, seconds, unit, sum(outlet.power_w for outlet in outlets))
+    schedule = point.profiles.composite(number, start, seconds, unit, powers, began)
     stamp = point.charging.stamp(start)
     return Answer({"status": "Accepted", "connectorId": number, "scheduleStart": stamp, "chargingSchedule": schedule})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -67,6 +68,10 @@ class Outlet:
     """A RemoteStart was accepted and waits for the plug."""
     reservation: Reservation | None = None
     charged_until: datetime | None = None
+    offers: Callable[[datetime, float], Iterable[tuple[float, float]]] | None = None
+    """What charging profiles allow from a moment on for some seconds: pieces of (W, seconds)."""
+    offered_w: float | None = None
+    """What they allow now; None: nothing limits the outlet."""
     history: list[Transaction] = field(default_factory=list)
 
     def is_kept_from(self, id_tag: str) -> bool:
@@ -77,21 +82,26 @@ class Outlet:
         """Charge up to ``now`` and return the energy in Wh since the last call."""
         if self.transaction is None or not self.transaction.is_running or self.charged_until is None:
             return 0.0
-        seconds = (now - self.charged_until).total_seconds()
-        if seconds <= 0:
+        began, seconds = self.charged_until, (now - self.charged_until).total_seconds()
+        if seconds < 0:
             return 0.0
         self.charged_until = now
-        if self.vehicle is None or self.status not in ("Charging", "SuspendedEV"):
+        if self.vehicle is None or self.status not in ("Charging", "SuspendedEV", "SuspendedEVSE"):
             return 0.0
-        self.vehicle, energy = charge(self.vehicle, self.power_w, seconds * self.time_scale)
-        self.register_wh += energy
-        return energy
+        total = 0.0
+        for power_w, length in [(self.power_w, seconds)] if self.offers is None else self.offers(began, seconds):
+            self.offered_w = power_w
+            self.vehicle, energy = charge(self.vehicle, power_w, length * self.time_scale)
+            total += energy
+        self.register_wh += total
+        return total
 
     def power_now_w(self) -> float:
         """Power in W that flows now."""
         if self.vehicle is None or self.transaction is None or self.status != "Charging":
             return 0.0
-        return self.vehicle.power_w(self.power_w) * self.time_scale
+        offered_w = self.power_w if self.offered_w is None else self.offered_w
+        return self.vehicle.power_w(offered_w) * self.time_scale
 
     def samples(self, measurands: frozenset[str], context: str) -> list[dict[str, Any]]:
         """OCPP 1.6 section 7.43 SampledValue list of what the meter shows, limited to ``measurands``."""

@@ -105,7 +105,7 @@ def profile(number: int, limit: float, purpose: str = "TxDefaultProfile", **sche
 
 def test_profiles_lie_over_each_other_and_the_lowest_limit_counts() -> None:
     def limits(connector: int, unit: str = "W") -> list[tuple[int, float]]:
-        found = profiles.composite(connector, NOON, 3600, unit, 22_000)["chargingSchedulePeriod"]
+        found = profiles.composite(connector, NOON, 3600, unit, {1: 22_000, 2: 22_000})["chargingSchedulePeriod"]
         return [(period["startPeriod"], period["limit"]) for period in found]
 
     profiles = Profiles()
@@ -136,7 +136,7 @@ def test_a_daily_profile_counts_from_its_own_start() -> None:
     profiles = Profiles()
     profiles.put(1, nightly, charging=False)
     later = NOON + timedelta(minutes=45)  # 15 minutes into it, on another day
-    found = profiles.composite(1, later, 7200, "W", 22_000)["chargingSchedulePeriod"]
+    found = profiles.composite(1, later, 7200, "W", {1: 22_000})["chargingSchedulePeriod"]
     assert found == [{"startPeriod": 0, "limit": 3000.0}, {"startPeriod": 2700, "limit": 22000.0}]
 
 
