@@ -7,8 +7,7 @@ flight; further ones wait with a deadline each.
 
 import asyncio
 import time
-import uuid
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Protocol
@@ -16,10 +15,13 @@ from typing import Any, Protocol
 from evpower.charging.service import ConnectionLost
 from evpower.logging import get_logger
 from socket_tier import metrics, rpc
-from socket_tier.call_failures import CallFailed, CallRefused, CallTimedOut, CommandNotSupported, ConnectionGone
+from socket_tier.call_failures import CallRefused, CommandNotSupported
 from socket_tier.charger import Charger
 from socket_tier.dialect import CallFault, Dialect, Durability, Route
+from socket_tier.message_log import IN, UNANSWERED, StationLog
+from socket_tier.outbound import OutboundCalls
 from socket_tier.pacing import Pacer
+from socket_tier.repeats import Repeats
 from socket_tier.rpc import BadFrame, Call, CallError, CallResult
 from socket_tier.unavailable import is_unavailable
 
@@ -31,8 +33,6 @@ COMMIT_PATIENCE_S = 20.0
 RETRY_PATIENCE_S = 3.0
 MAX_QUEUED_CALLS = 64
 MAX_QUEUED_BYTES = 512 * 1024
-_REMEMBERED_ANSWERS = 8
-_REMEMBERED_BYTES = 4096
 
 
 class Link(Protocol):
@@ -56,10 +56,18 @@ class Link(Protocol):
 class ChargerConnection:
     """RPC over one socket: :meth:`receive` takes its messages, :meth:`finish` follows its end.
 
-    The rest may be used from any task of the loop.
+    The rest may be used from any task of the loop. ``log`` hears of every exchange.
     """
 
-    def __init__(self, link: Link, dialect: Dialect, charger: Charger, *, call_timeout_s: float = 30.0) -> None:
+    def __init__(
+        self,
+        link: Link,
+        dialect: Dialect,
+        charger: Charger,
+        *,
+        call_timeout_s: float = 30.0,
+        log: StationLog | None = None,
+    ) -> None:
         self.charger = charger
         self.dialect = dialect
         self.last_seen = time.monotonic()
@@ -71,9 +79,9 @@ class ChargerConnection:
         self._busy = False  # a quick handler has a message
         self._idle: asyncio.Event | None = None
         self._worker: asyncio.Task[None] | None = None
-        self._line = asyncio.Lock()
-        self._waiting: tuple[str, asyncio.Future[dict[str, Any]]] | None = None
-        self._answers: OrderedDict[rpc.MessageId, tuple[bytes | int, bytes]] = OrderedDict()
+        self.log = log
+        self._calls = OutboundCalls(link.write, log)
+        self._repeats = Repeats()
         self._quirks: set[str] = set()
         self._pacer = Pacer()
         self._ready = False
@@ -103,12 +111,17 @@ class ChargerConnection:
     def receive(self, data: bytes) -> None:
         """Take one message. Never raises and never waits: a full queue stops the reading instead."""
         frame = rpc.parse(data)
-        if isinstance(frame, CallResult | CallError):
-            self._settle(frame)
-        elif isinstance(frame, BadFrame) and self._route(frame.action) is None:
+        if isinstance(frame, Call):
+            if not self._quickly(frame, data):
+                self._enqueue(frame, data)
+        elif isinstance(frame, CallResult | CallError):
+            self._calls.settle(frame, data)
+        elif self._route(frame.action) is None:
             metrics.call_errors(frame.code)
-            self._send(rpc.error_frame(frame.id, frame.code, frame.description))
-        elif not (isinstance(frame, Call) and self._quickly(frame, data)):
+            answer = rpc.error_frame(frame.id, frame.code, frame.description)
+            self._send(answer)
+            self._note(frame, data, answer, None)
+        else:
             self._enqueue(frame, data)
 
     def alive(self) -> None:
@@ -118,7 +131,7 @@ class ChargerConnection:
     async def finish(self) -> None:
         """The socket is closed: pending calls fail, what was received is still applied."""
         self._closed = True
-        self._fail_waiting(ConnectionGone())
+        self._calls.close()
         # What was received is true even if the charger is gone; it is applied although nobody hears it.
         with suppress(asyncio.CancelledError):
             await self.drained()
@@ -140,7 +153,7 @@ class ChargerConnection:
         route = self.dialect.routes.get(frame.action)
         if route is None or route.quick is None or self._busy or self._worker is not None or self._queue:
             return False
-        if frame.id in self._answers or not self.charger.accepted:
+        if frame.id in self._repeats or not self.charger.accepted:
             return False
         started = time.perf_counter()
 
@@ -161,20 +174,6 @@ class ChargerConnection:
         except Exception:
             log.exception("quick handler failed", extra={"station_id": self.station_id, "action": frame.action})
         return self._busy
-
-    def _settle(self, frame: CallResult | CallError) -> None:
-        waiting = self._waiting
-        if waiting is None or str(frame.id) != waiting[0]:
-            # Late, repeated or invented: nobody waits for it.
-            metrics.unexpected_answers.inc()
-            return
-        future = waiting[1]
-        if future.done():
-            return
-        if isinstance(frame, CallResult):
-            future.set_result(frame.payload)
-        else:
-            future.set_exception(CallRefused(frame.code, frame.description))
 
     # --- handling -----------------------------------------------------------------------------------------------
 
@@ -210,24 +209,41 @@ class ChargerConnection:
         return route if route is not None and route.on_fault is not None else None
 
     async def _handle(self, frame: Call | BadFrame, data: bytes) -> None:
-        repeated = self._answers.get(frame.id)
-        if repeated is not None and self._same(repeated[0], data):
-            self._send(repeated[1])
-            return
         started = time.perf_counter()
-        answer = await self._answer(frame)
-        if answer is not None:
+        repeated = self._repeats.answer_to(frame.id, data)
+        if repeated is not None:
+            self._send(repeated)
+            self._note(frame, data, repeated, started)
+            return
+        try:
+            answer = await self._answer(frame)
+        except Exception as error:
+            # Whatever goes wrong outside the handler: the charger must not wait in vain, nor the messages behind.
+            answer = await self._give_up(self.dialect.routes.get(frame.action or ""), frame, error, away=False)
+        if answer is None:
+            self._note(frame, data, None, started)
+        else:
             self._conclude(frame, data, answer, started)
 
     def _conclude(self, frame: Call | BadFrame, data: bytes, answer: bytes, started: float) -> None:
         """Answer, then start what follows from the message."""
-        self._remember(frame.id, data, answer)
+        self._repeats.remember(frame.id, data, answer)
         self._send(answer)
         self.charger.run_deferred()
         if not self._ready:
             self.become_ready()
+        took = time.perf_counter() - started
         if frame.action and frame.action in self.dialect.routes:
-            metrics.handled(frame.action, time.perf_counter() - started)
+            metrics.handled(frame.action, took)
+        if self.log is not None:
+            self.log.note(IN, frame.action, frame.id, data, answer, latency_s=took)
+
+    def _note(self, frame: Call | BadFrame, data: bytes, answer: bytes | None, started: float | None) -> None:
+        """Log an exchange other than a handled message."""
+        if self.log is not None:
+            took = None if started is None else time.perf_counter() - started
+            error = UNANSWERED if answer is None else None
+            self.log.note(IN, frame.action, frame.id, data, answer, error, took)
 
     async def _answer(self, frame: Call | BadFrame) -> bytes | None:
         """The frame that answers ``frame``; None when there must be no answer."""
@@ -286,13 +302,13 @@ class ChargerConnection:
                     continue
                 return await self._give_up(route, frame, error, away)
 
-    async def _give_up(self, route: Route, frame: Call | BadFrame, error: Exception, away: bool) -> bytes | None:
+    async def _give_up(self, route: Route | None, frame: Call | BadFrame, error: Exception, away: bool) -> bytes | None:
         extra = {"station_id": self.station_id, "action": frame.action, "message_id": str(frame.id)}
         if away:
             log.error("the database is away", extra={**extra, "error": str(error)})
         else:
             log.error("handler failed", extra=extra, exc_info=error)
-        if route.durability is Durability.COMMIT:
+        if route is not None and route.durability is Durability.COMMIT:
             metrics.unanswered.inc()
             if away:
                 # Use case: the charger keeps unanswered transaction messages and sends them after it reconnects.
@@ -314,23 +330,7 @@ class ChargerConnection:
             raise CommandNotSupported(f"{self.dialect.subprotocol} has no command {action} here")
         request = dict(payload)
         self.dialect.schemas.require_request(action, request)
-        written = False
-        try:
-            async with asyncio.timeout(timeout or self._call_timeout_s), self._line:
-                if self._closed:
-                    raise ConnectionGone
-                message_id = str(uuid.uuid4())
-                future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
-                self._waiting = (message_id, future)
-                try:
-                    written = True
-                    if not self._send(rpc.call_frame(message_id, action, request)):
-                        raise ConnectionGone
-                    answer = await future
-                finally:
-                    self._waiting = None
-        except TimeoutError:
-            raise CallTimedOut(written) from None
+        answer = await self._calls.call(action, request, timeout or self._call_timeout_s)
         checked = self.dialect.schemas.check_response(action, answer)
         if checked.quirks:
             self._log_quirks(f"{action} answer", checked.quirks)
@@ -342,16 +342,12 @@ class ChargerConnection:
             self.charger.spawn(on_answer(self.charger, request, checked.payload))
         return checked.payload
 
-    def _fail_waiting(self, error: CallFailed) -> None:
-        if self._waiting is not None and not self._waiting[1].done():
-            self._waiting[1].set_exception(error)
-
     # --- ending -------------------------------------------------------------------------------------------------
 
     async def close(self, code: int, reason: str) -> None:
         """Close the socket; pending calls fail at once."""
         self._closed = True
-        self._fail_waiting(ConnectionGone())
+        self._calls.close()
         await self._link.close(code, reason)
 
     async def drained(self) -> None:
@@ -375,21 +371,6 @@ class ChargerConnection:
             extra={"station_id": self.station_id, "action": frame.action, "code": code, "why": description[:200]},
         )
         return rpc.error_frame(frame.id, code, description)
-
-    def _remember(self, message_id: rpc.MessageId, data: bytes, answer: bytes) -> None:
-        """Use case: the charger did not see the answer and sends the same message id again."""
-        self._answers[message_id] = (data if len(data) <= _REMEMBERED_BYTES else hash(data), answer)
-        if len(self._answers) > _REMEMBERED_ANSWERS:
-            self._answers.popitem(last=False)
-
-    @staticmethod
-    def _same(remembered: bytes | int, data: bytes) -> bool:
-        """Same content: byte for byte in general, at least as JSON where the charger formats it anew."""
-        if isinstance(remembered, int):
-            return remembered == hash(data)
-        if remembered == data:
-            return True
-        return rpc.parse(remembered) == rpc.parse(data)
 
     def _log_quirks(self, action: str, quirks: tuple[str, ...]) -> None:
         """Once per station and oddity, so that a chatty charger does not fill the log."""

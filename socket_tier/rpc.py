@@ -18,6 +18,9 @@ CALLERROR: Final = 4
 NO_ID: Final = "-1"
 _MAX_ID_CHARS: Final = 255  # the limit is 36; longer ones of sloppy chargers are echoed, within reason
 _MAX_ERROR_DESCRIPTION: Final = 255
+# No message of OCPP nests deeper than ten levels. What nests by the hundred can be parsed, but neither copied nor
+# written again.
+_MAX_DEPTH: Final = 100
 
 # Error codes, spelled as OCPP-J 1.6 section 4.2.3 spells them ("Occurence", "Formation").
 FORMATION_VIOLATION: Final = "FormationViolation"
@@ -78,7 +81,7 @@ class BadFrame:
 Frame: TypeAlias = Call | CallResult | CallError | BadFrame
 
 
-def parse(data: bytes | str) -> Frame:
+def parse(data: bytes) -> Frame:
     """Read one frame. Never raises: whatever arrives is one of the four kinds."""
     try:
         message = orjson.loads(data)
@@ -87,6 +90,8 @@ def parse(data: bytes | str) -> Frame:
     if not isinstance(message, list) or not message:
         return BadFrame(NO_ID, "a frame is a JSON array of 3 to 5 members")
     message_id = message[1] if len(message) > 1 else None
+    if data.count(b"[") + data.count(b"{") > _MAX_DEPTH and _is_deep(message):
+        return _too_deep(data, message, message_id)
     if not _is_message_id(message_id):
         return BadFrame(NO_ID, "the message id must be a string of at most 36 characters")
     kind = message[0]
@@ -99,6 +104,29 @@ def parse(data: bytes | str) -> Frame:
     if kind == CALLERROR:
         return _parse_error(message_id, message)
     return BadFrame(message_id, f"unknown message type {kind}")
+
+
+def _is_deep(message: list[Any]) -> bool:
+    level: list[Any] = [message]
+    for _ in range(_MAX_DEPTH):
+        level = [
+            item
+            for container in level
+            for item in (container.values() if isinstance(container, dict) else container)
+            if isinstance(item, list | dict)
+        ]
+        if not level:
+            return False
+    return True
+
+
+def _too_deep(data: bytes, message: list[Any], message_id: Any) -> Frame:
+    """Use case: a StopTransaction with such a payload is kept as text; an answer like it ends the waiting call."""
+    known = message_id if _is_message_id(message_id) else NO_ID
+    if message[0] in (CALLRESULT, CALLERROR):
+        return CallError(known, FORMATION_VIOLATION, "nested too deeply", {})
+    action = message[2] if len(message) > 2 and isinstance(message[2], str) else None
+    return BadFrame(known, "nested too deeply", action=action, payload=data.decode(errors="replace"))
 
 
 def _is_message_id(value: Any) -> TypeGuard[MessageId]:

@@ -23,8 +23,9 @@ from websockets.typing import Subprotocol
 from evpower.config import Settings
 from evpower.logging import get_logger
 from socket_tier import metrics
-from socket_tier.admission import Refusal
+from socket_tier.admission import Refusal, station_reference
 from socket_tier.gate import SERIAL_SUFFIX, SUBJECT_SUFFIX, Gate, Pass, UpgradeRequest
+from socket_tier.message_log import MessageLog
 
 log = get_logger(__name__)
 
@@ -34,6 +35,7 @@ RECEIVE_QUEUE_FRAMES = 8
 EARLY_MESSAGES = 16
 MAX_UNREAD_BYTES = 1024 * 1024
 _FIN_TEXT = 0x81
+_MAX_NAME = 128
 
 Sink = Callable[[bytes], None]
 """Takes one message; must not raise."""
@@ -145,6 +147,7 @@ class SocketServer:
         stream_paths: frozenset[str],
         health: Probe,
         ready: Probe,
+        messages: MessageLog | None = None,
     ) -> None:
         self._settings = settings
         self._gate = gate
@@ -153,6 +156,7 @@ class SocketServer:
         self._stream_paths = stream_paths
         self._health = health
         self._ready = ready
+        self._messages = messages
         self._server: Server | None = None
 
     async def start(self) -> int:
@@ -213,6 +217,7 @@ class SocketServer:
             )
         )
         if isinstance(verdict, Refusal):
+            connection.address = self._gate.address_of(peer, forwarded)
             return self._refuse(connection, verdict, path)
         connection.admitted = verdict
         connection.address = verdict.address
@@ -224,6 +229,9 @@ class SocketServer:
             "upgrade refused",
             extra={"path": path[:200], "status": int(refusal.status), "why": refusal.sentence},
         )
+        station = station_reference(path)
+        if self._messages is not None and station is not None and refusal.status is not HTTPStatus.NOT_FOUND:
+            self._messages.refused(station[:_MAX_NAME], int(refusal.status), refusal.sentence, connection.address)
         response = connection.respond(refusal.status, refusal.sentence + "\n")
         if refusal.retry_after_s is not None:
             response.headers["Retry-After"] = str(refusal.retry_after_s)

@@ -19,6 +19,7 @@ from evpower.db import Conn, PooledDatabase
 from evpower.errors import StationNotFound
 from evpower.ids import new_id
 from evpower.logging import get_logger
+from evpower.message_log import service as message_log
 from evpower.realtime.service import Publisher
 from evpower.redis_client import open_redis
 from evpower.stations import key_rotation
@@ -32,6 +33,7 @@ from socket_tier.dispatcher import Dispatcher
 from socket_tier.gate import Gate, Pass
 from socket_tier.liveness import Liveness
 from socket_tier.location_stream import STREAM_PATHS, LocationStream
+from socket_tier.message_log import MessageLog, StationLog
 from socket_tier.meter_flush import MeterFlush
 from socket_tier.ocpp16.routes import DIALECT as OCPP16
 from socket_tier.registry import INBOX_BLOCK_S, Registry
@@ -102,6 +104,7 @@ class SocketTier:
         )
         self.consumer = CommandConsumer(settings, self.registry, self.dispatcher)
         self.flush = MeterFlush(self.database, charging.flush_readings, charging.quarantine_readings)
+        self.messages = MessageLog(self.database, message_log.store) if settings.message_log else None
         self.services = Services(
             database=self.database,
             clock=self.clock,
@@ -121,6 +124,7 @@ class SocketTier:
             stream_paths=STREAM_PATHS,
             health=self._health,
             ready=self._ready,
+            messages=self.messages,
         )
         self._sockets: set[ChargerSocket] = set()
         self.liveness = Liveness(
@@ -141,6 +145,8 @@ class SocketTier:
         self.registry.start()
         self.dispatcher.start()
         self.stream.start()
+        if self.messages is not None:
+            self.messages.start()
         if self.settings.sqs_commands_queue_url:
             self.consumer.start()
         loop = asyncio.get_running_loop()
@@ -164,6 +170,8 @@ class SocketTier:
                 await self.server.wait_closed()
                 await self.flush.drained()
         await cancel_all(self._background)
+        if self.messages is not None:
+            await self.messages.stop()
         await self.liveness.flush()
         await self.registry.stop()
         await self.publisher.close()
@@ -204,8 +212,15 @@ class SocketTier:
             return
         dialect = DIALECTS[admitted.subprotocol]
         charger = Charger(admitted.admission, epoch, self.services)
-        connection = ChargerConnection(socket, dialect, charger, call_timeout_s=self.settings.ocpp_call_timeout_s)
+        log_of_station = StationLog(self.messages, station_id) if self.messages is not None else None
+        connection = ChargerConnection(
+            socket, dialect, charger, call_timeout_s=self.settings.ocpp_call_timeout_s, log=log_of_station
+        )
         charger.caller = connection
+        if log_of_station is not None:
+            log_of_station.opened(
+                address=admitted.address, protocol=admitted.subprotocol, epoch=epoch, instance=self.instance_id
+            )
         await self._run_connection(socket, connection)
 
     async def _claim(self, conn: Conn, admitted: Pass) -> int:
@@ -249,6 +264,8 @@ class SocketTier:
                 "station disconnected",
                 extra={"station_id": connection.station_id, "epoch": connection.epoch, "code": socket.close_code},
             )
+            if connection.log is not None:
+                connection.log.closed(socket.close_code, socket.close_reason, epoch=connection.epoch)
             await connection.charger.finish_background(DRAIN_S)
             await self.registry.unregister(connection)
             await self._release(connection)

@@ -536,3 +536,64 @@ async def test_the_end_of_a_socket_waits_for_a_quick_handler(bench: MakeBench) -
     assert not ending.done()
     quick.waiting[0](dict(HEARTBEAT))
     await ending
+
+
+# --- defects outside the handlers ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("depth", [120, 260, 900, 1100])
+async def test_a_payload_nested_without_end_is_answered_and_the_connection_lives(bench: MakeBench, depth: int) -> None:
+    b = bench({"Heartbeat": Route(beat)})
+    for number in ("1", "1", "2"):  # the second is a repeat, which must be compared
+        b.connection.receive(b'[2,"%s","Heartbeat",{"x":%s%s}]' % (number.encode(), b"[" * depth, b"]" * depth))
+    await b.feed(2, "3", "Heartbeat", {})
+    sent = await b.link.count(4)
+    refused = "-1" if depth > 1000 else "2"  # beyond the parser's own limit no id can be read
+    assert [frame[:3] for frame in sent[2:]] == [[4, refused, "FormationViolation"], [3, "3", HEARTBEAT]]
+
+
+async def test_a_stop_nested_without_end_is_kept_as_text(bench: MakeBench) -> None:
+    kept: list[Any] = []
+
+    async def keep(_charger: Charger, raw: Any, _reason: str) -> dict[str, Any]:
+        kept.append(raw)
+        return {}
+
+    b = bench({"StopTransaction": Route(beat, Durability.COMMIT, on_fault=keep)})
+    frame = b'[2,"1","StopTransaction",{"meterStop":5,"x":' + b"[" * 500 + b"]" * 500 + b"}]"
+    b.connection.receive(frame)
+    assert await b.link.count(1) == [[3, "1", {}]]
+    assert kept == [frame.decode()]
+
+
+@pytest.mark.parametrize("error", [RecursionError("deep"), ValueError("odd"), KeyError("x")])
+async def test_a_defect_outside_the_handler_is_answered_with_internal_error(
+    bench: MakeBench, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    b = bench({"Heartbeat": Route(beat)})
+
+    def check(_self: object, _action: str, _payload: dict[str, Any]) -> None:
+        raise error
+
+    monkeypatch.setattr(type(b.connection.dialect.schemas), "check_request", check)
+    await b.feed(2, "1", "Heartbeat", {})
+    await b.feed(2, "2", "Unknown", {})
+    sent = await b.link.count(2)
+    assert [frame[1:3] for frame in sent] == [["1", "InternalError"], ["2", "NotImplemented"]]
+
+
+async def test_a_defect_outside_the_handler_leaves_a_transaction_message_to_be_sent_again(
+    bench: MakeBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    b = bench({"StopTransaction": Route(beat, Durability.COMMIT), "Heartbeat": Route(beat)})
+    check = type(b.connection.dialect.schemas).check_request
+
+    def fail_once(self: Any, action: str, payload: dict[str, Any]) -> Any:
+        if action == "StopTransaction":
+            raise RuntimeError("defect")
+        return check(self, action, payload)
+
+    monkeypatch.setattr(type(b.connection.dialect.schemas), "check_request", fail_once)
+    await b.feed(2, "1", "StopTransaction", {"transactionId": 1, "meterStop": 1, "timestamp": "2026-01-15T06:00:00Z"})
+    await b.feed(2, "2", "Heartbeat", {})
+    assert await b.link.count(1) == [[3, "2", HEARTBEAT]]

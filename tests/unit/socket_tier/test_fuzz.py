@@ -14,11 +14,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from socket_tier import connection as module
 from socket_tier import rpc
 from socket_tier.charger import Charger
 from socket_tier.dialect import CommandSpec, Durability, Route
 from socket_tier.ocpp16.routes import ROUTES
+from socket_tier.repeats import REMEMBERED_ANSWERS
 from tests.unit.socket_tier.conftest import SCHEMAS, Bench, admission
 
 EXAMPLES = 250
@@ -149,7 +149,7 @@ async def play(frames: list[bytes]) -> None:
     assert calls <= Counter(repr(answer[1]) for answer in sent)
     # Nothing is kept of them, the connection lives, and the command that waited all the while gets its answer.
     assert bench.link.closed is None
-    assert len(bench.connection._answers) <= module._REMEMBERED_ANSWERS
+    assert len(bench.connection._repeats) <= REMEMBERED_ANSWERS
     assert len(bench.connection._quirks) <= 100
     await bench.feed(3, reset[1], {"status": "Accepted"})
     assert await command == {"status": "Accepted"}

@@ -14,12 +14,12 @@ def test_a_call_is_read() -> None:
 
 
 def test_a_result_is_read() -> None:
-    assert rpc.parse('[3,"1",{"status":"Accepted"}]') == CallResult("1", {"status": "Accepted"})
+    assert rpc.parse(b'[3,"1",{"status":"Accepted"}]') == CallResult("1", {"status": "Accepted"})
 
 
 def test_an_error_is_read_even_when_its_tail_is_missing() -> None:
-    assert rpc.parse('[4,"1","NotSupported","no",{"a":1}]') == CallError("1", "NotSupported", "no", {"a": 1})
-    assert rpc.parse('[4,"1"]') == CallError("1", "GenericError", "", {})
+    assert rpc.parse(b'[4,"1","NotSupported","no",{"a":1}]') == CallError("1", "NotSupported", "no", {"a": 1})
+    assert rpc.parse(b'[4,"1"]') == CallError("1", "GenericError", "", {})
 
 
 @pytest.mark.parametrize("message_id", [7, 7.5, -3])
@@ -35,7 +35,7 @@ def test_numeric_ids_are_echoed_as_sent(message_id: float) -> None:
      '[2,"","Heartbeat",{}]', '[2,["a"],"Heartbeat",{}]', "[NaN]", "\x00"],
 )  # fmt: skip
 def test_without_a_readable_id_the_answer_goes_to_minus_one(text: str) -> None:
-    frame = rpc.parse(text)
+    frame = rpc.parse(text.encode())
     assert isinstance(frame, BadFrame)
     assert (frame.id, frame.code) == ("-1", "FormationViolation")
 
@@ -46,7 +46,7 @@ def test_without_a_readable_id_the_answer_goes_to_minus_one(text: str) -> None:
      '[2,"5","Heartbeat",null]', '[9,"5",{}]', '["2","5","Heartbeat",{}]', '[true,"5","Heartbeat",{}]'],
 )  # fmt: skip
 def test_a_wrong_shape_is_answered_for_its_id(text: str) -> None:
-    frame = rpc.parse(text)
+    frame = rpc.parse(text.encode())
     assert isinstance(frame, BadFrame)
     assert (frame.id, frame.code) == ("5", "FormationViolation")
 
@@ -56,14 +56,14 @@ def test_bytes_that_are_no_utf8_are_answered() -> None:
 
 
 def test_action_and_payload_of_a_bad_call_are_kept() -> None:
-    frame = rpc.parse('[2,"5","StopTransaction",[1]]')
+    frame = rpc.parse(b'[2,"5","StopTransaction",[1]]')
     assert isinstance(frame, BadFrame)
     assert (frame.action, frame.payload) == ("StopTransaction", [1])
 
 
 @pytest.mark.parametrize("text", ['[3,"5"]', '[3,"5",[]]', '[3,"5",null]', '[3,"5",{},1]'])
 def test_a_misshapen_result_ends_the_waiting_call(text: str) -> None:
-    frame = rpc.parse(text)
+    frame = rpc.parse(text.encode())
     assert isinstance(frame, CallError)
     assert (frame.id, frame.code) == ("5", "FormationViolation")
 

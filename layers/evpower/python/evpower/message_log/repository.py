@@ -9,11 +9,16 @@ from evpower.db import Conn
 from evpower.message_log.models import EntryFilter, Place
 
 # One statement per batch with one JSON document as its parameter, as the readings are stored. COPY would be cheaper
-# still, but PostgreSQL refuses it on tables with row level security.
+# still, but PostgreSQL refuses it on tables with row level security. A refused charger may have named itself by its
+# serial number; operators look by id.
 _INSERT = """
 INSERT INTO station_messages (station_id, received_at, direction, action, message_id, request, response, error,
                               latency_ms, is_truncated)
-SELECT s, to_timestamp(t), d, a, i, q, r, e, l, coalesce(x, false)
+SELECT CASE WHEN a = 'ConnectionRefused'
+            THEN coalesce((SELECT st.id FROM stations st WHERE st.id = s OR st.serial_number = s
+                            ORDER BY st.id = s DESC LIMIT 1), s)
+            ELSE s END,
+       to_timestamp(t), d, a, i, q, r, e, l, coalesce(x, false)
   FROM json_to_recordset(%s::json)
     AS m (s text, t float8, d text, a text, i text, q text, r text, e text, l real, x boolean)"""
 
