@@ -29,6 +29,7 @@ ANSWERS: dict[str, dict[str, Any]] = {
     "BootNotification": {"status": "Accepted", "currentTime": NOW, "interval": 300},
     "DataTransfer": {"status": "UnknownVendorId"},
     "Heartbeat": {"currentTime": NOW},
+    "SignCertificate": {"status": "Accepted"},
     "StartTransaction": {"transactionId": 1, "idTagInfo": {"status": "Accepted"}},
 }
 SAMPLES: dict[str, dict[str, Any]] = {
@@ -41,6 +42,7 @@ SAMPLES: dict[str, dict[str, Any]] = {
     "LogStatusNotification": {"status": "Idle", "requestId": 1},
     "MeterValues": {"connectorId": 1, "meterValue": [{"timestamp": NOW, "sampledValue": [{"value": "1"}]}]},
     "SecurityEventNotification": {"type": "ResetOrReboot", "timestamp": NOW},
+    "SignCertificate": {"csr": "x"},
     "SignedFirmwareStatusNotification": {"status": "Idle"},
     "StartTransaction": {"connectorId": 1, "idTag": "TAG", "meterStart": 0, "timestamp": NOW},
     "StatusNotification": {"connectorId": 1, "errorCode": "NoError", "status": "Available", "timestamp": NOW},
@@ -51,7 +53,7 @@ HOSTILE: tuple[Any, ...] = (
     "2026-02-30T00:00:00Z", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:60Z", "NaN", "1e999", "Accepted", [], {},
     [[]], [None], {"": {}}, {"status": "Accepted"}, [[[[[[[[[[[[]]]]]]]]]]]],
 )  # fmt: skip
-ACTIONS = (*SAMPLES, "Dance", "", "ReserveNow", "SignCertificate", "heartbeat", "../MeterValues", "x" * 5000)
+ACTIONS = (*SAMPLES, "Dance", "", "ReserveNow", "GetLog", "heartbeat", "../MeterValues", "x" * 5000)
 IDS: tuple[Any, ...] = (
     "a",
     "-1",
