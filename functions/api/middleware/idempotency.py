@@ -26,8 +26,8 @@ IN_FLIGHT_S = 30
 """As long as the function may run: a request that crashed must not block its repetition for longer."""
 MAX_KEPT_BYTES = 256 * 1024
 _METHODS = frozenset({"POST", "PUT", "DELETE"})
-# Answers of these carry tokens, which must not be kept.
-_EXEMPT = re.compile(r"/api/v1/auth/.*")
+# Answers of these carry tokens and keys, which must not be kept.
+_EXEMPT = re.compile(r"/api/v1/auth/.*|/api/v1/admin/stations/[^/]+/credentials/key")
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _RETRYABLE = frozenset({401, 429})
 

@@ -7,7 +7,11 @@ from fastapi import APIRouter
 
 from functions.api.routes import (
     admin,
+    admin_certificates,
     admin_clients,
+    admin_commands,
+    admin_credentials,
+    admin_firmware,
     admin_id_tags,
     admin_quarantine,
     admin_reviews,
@@ -50,3 +54,5 @@ ROUTERS: tuple[APIRouter, ...] = (
     admin_quarantine.routes,
     admin_reviews.routes,
 )
+    admin_credentials.routes,
+    admin_certificates.routes,

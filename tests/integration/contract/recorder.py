@@ -114,6 +114,7 @@ async def record(api: Api) -> Recorder:
     """All routes but cards."""
     from tests.integration.contract.recorder_desk import record_desk
 
+    from tests.integration.contract.recorder_security import record_security
     recorder = Recorder(api)
     await _public(recorder)
     await _login(recorder)
@@ -125,6 +126,8 @@ async def record(api: Api) -> Recorder:
     await _admin(recorder)
     await record_desk(recorder)
     return recorder
+    await record_security(recorder)
+    await record_commands(recorder)
 
 
 async def _public(on: Recorder) -> None:

@@ -302,3 +302,63 @@ CASES: tuple[Case, ...] = (
         SESSION_PATH,
     ),
 )
+    # Staff: how chargers prove themselves; what changes credentials or certificates is for admins and superadmins.
+    Case("GET", f"{V1}/admin/stations/{{station_id}}/credentials", staff(outside=NO_STATION), fill=STATION_PATH),
+    Case(
+        "POST",
+        f"{V1}/admin/stations/{{station_id}}/credentials/key",
+        managers(INVALID),
+        {"delivery": "send", "key": "a-key-of-the-factory"},
+        STATION_PATH,
+    ),
+    Case(
+        "DELETE",
+        f"{V1}/admin/stations/{{station_id}}/credentials/key",
+        managers(outside=NO_STATION),
+        fill=STATION_PATH,
+    ),
+    Case(
+        "DELETE",
+        f"{V1}/admin/stations/{{station_id}}/credentials/new-keys/{{new_key_id}}",
+        managers(NOT_FOUND, outside=NO_STATION),
+        fill={**STATION_PATH, "new_key_id": "none"},
+    ),
+    Case(
+        "PUT",
+        f"{V1}/admin/stations/{{station_id}}/credentials/security-profile",
+        managers(outside=NO_STATION),
+        {"security_profile": 0, "delivery": "record"},
+        STATION_PATH,
+    ),
+    Case("GET", f"{V1}/admin/stations/{{station_id}}/certificates", staff(outside=NO_STATION), fill=STATION_PATH),
+    Case(
+        "POST",
+        f"{V1}/admin/stations/{{station_id}}/certificates",
+        managers(INVALID, outside=NO_STATION),
+        {"certificate_type": "CentralSystemRootCertificate", "certificate": "none"},
+        STATION_PATH,
+    ),
+    Case(
+        "POST",
+        f"{V1}/admin/stations/{{station_id}}/certificates/refresh",
+        staff((202, None), outside=NO_STATION),
+        fill=STATION_PATH,
+    ),
+    Case(
+        "POST",
+        f"{V1}/admin/stations/{{station_id}}/certificates/renew",
+        managers((202, None), outside=NO_STATION),
+        fill=STATION_PATH,
+    ),
+    Case(
+        "DELETE",
+        f"{V1}/admin/stations/{{station_id}}/certificates/{{certificate_id}}",
+        managers(NOT_FOUND, outside=NO_STATION),
+        fill={**STATION_PATH, "certificate_id": "none"},
+    ),
+    Case(
+        "POST",
+        f"{V1}/admin/stations/{{station_id}}/certificates/{{certificate_id}}/revoke",
+        managers(NOT_FOUND, outside=NO_STATION),
+        fill={**STATION_PATH, "certificate_id": "none"},
+    ),
