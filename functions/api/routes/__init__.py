@@ -53,6 +53,6 @@ ROUTERS: tuple[APIRouter, ...] = (
     admin_id_tags.routes,
     admin_quarantine.routes,
     admin_reviews.routes,
-)
     admin_credentials.routes,
     admin_certificates.routes,
+)

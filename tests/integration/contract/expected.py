@@ -8,8 +8,8 @@ from typing import Any
 from tests.integration.contract import expected_account as account
 from tests.integration.contract import expected_desk as desk
 from tests.integration.contract import expected_driving as driving
-from tests.integration.contract import expected_staff as staff
 from tests.integration.contract import expected_security as security
+from tests.integration.contract import expected_staff as staff
 from tests.integration.contract.shapes import OBJECT, TEXT, TRUE
 
 V1 = "/api/v1"
@@ -96,9 +96,9 @@ ROUTES: tuple[tuple[str, str, str, Any], ...] = (
     ("D20", "DELETE", f"{V1}/admin/users/{{user_id}}", account.SUCCESS),
     ("D21", "POST", f"{V1}/admin/users/{{user_id}}/activate", account.SUCCESS),
     *desk.ROUTES,
-    ("G1", "POST", "/api/charging/start", driving.LEGACY_START),
     *commands.ROUTES,
     *security.ROUTES,
+    ("G1", "POST", "/api/charging/start", driving.LEGACY_START),
     ("G2", "POST", "/api/charging/stop", driving.STOP),
     ("G3", "GET", "/api/charging/status/{session_id}", driving.LEGACY_STATUS),
     ("G4", "GET", "/api/station/status/{station_id}", driving.LEGACY_STATION),
@@ -128,9 +128,9 @@ VARIANTS: dict[str, Any] = {
 # Optional members that a success has no use for, by row: the app's schema would take them.
 NEVER_FILLED: dict[str, set[str]] = {
     **desk.NEVER_FILLED,
-    "C1": {".pricing.next_rate_change", ".pricing.tariff_plan_id", ".pricing.rule_id"},  # the station's own price
     **security.NEVER_FILLED,
     **commands.NEVER_FILLED,
+    "C1": {".pricing.next_rate_change", ".pricing.tariff_plan_id", ".pricing.rule_id"},  # the station's own price
     "C3": {".session.message"},
     "C5": {".session.message"},
     "T1": {".message"},

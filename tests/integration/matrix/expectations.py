@@ -301,7 +301,6 @@ CASES: tuple[Case, ...] = (
         {"note": "looked at"},
         SESSION_PATH,
     ),
-)
     # Staff: how chargers prove themselves; what changes credentials or certificates is for admins and superadmins.
     Case("GET", f"{V1}/admin/stations/{{station_id}}/credentials", staff(outside=NO_STATION), fill=STATION_PATH),
     Case(
@@ -362,3 +361,4 @@ CASES: tuple[Case, ...] = (
         managers(NOT_FOUND, outside=NO_STATION),
         fill={**STATION_PATH, "certificate_id": "none"},
     ),
+)
