@@ -130,7 +130,8 @@ def _describe(operation: dict[str, Any], route: APIRoute, method: str) -> None:
 
 def _illustrate(operation: dict[str, Any], example: dict[str, Any]) -> None:
     if "answer" in example:
-        operation["responses"]["200"]["content"]["application/json"]["example"] = example["answer"]
+        success = operation["responses"].get("200") or operation["responses"]["202"]
+        success["content"]["application/json"]["example"] = example["answer"]
     if "body" in example and "requestBody" in operation:
         operation["requestBody"]["content"]["application/json"]["example"] = example["body"]
 

@@ -26,6 +26,7 @@ from functions.api.app import create_app
 from functions.api.deps import build_deps
 from infra.local.payment_standin.server import PaymentStandin
 from tests.conftest import create_database, drop_database
+from tests.fakes.file_store import MemoryFileStore
 from tests.integration.functions.api import staff_world
 from tests.integration.functions.api.conftest import (
     CLIENT,
@@ -80,6 +81,7 @@ async def network(
         "rate_limit_default_per_minute": 1_000_000,
         "rate_limit_critical_per_minute": 1_000_000,
         "stop_wait_s": 0.0,
+        "command_wait_max_s": 0.0,
     }
     try:
         async with PaymentStandin() as standin:
@@ -109,6 +111,7 @@ async def _opened(values: dict[str, Any], standin: PaymentStandin) -> AsyncItera
     deps = build_deps(settings, database=database, clock=FrozenClock(datetime.now(UTC) - timedelta(minutes=3)))
     queue = CollectingQueue()
     deps.commands = queue
+    deps.files = MemoryFileStore(deps.clock)
     deps.payments = replace(deps.payments, queue=QuietChecks())
     transport = httpx.ASGITransport(app=create_app(deps), raise_app_exceptions=False, client=("192.0.2.9", 1))
     try:

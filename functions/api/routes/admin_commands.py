@@ -118,7 +118,7 @@ async def send_command(
     act = Act("admin.command", details={"station_id": station_id, "action": body.action, "payload": shown(payload)})
     command = await staff.act(act, work)
     await dispatch(deps, command)
-    command = await _ended(staff, command, wait)
+    command = await _ended(staff, command, min(wait, deps.settings.command_wait_max_s))
     response.status_code = 200 if command.status.terminal else 202
     return await _answer(staff, command)
 
@@ -131,7 +131,7 @@ async def dispatch(deps: Deps, command: Command) -> None:
         await deps.publisher.stations_changed([command.station_id])
 
 
-async def _ended(staff: StaffCaller, command: Command, wait_s: int) -> Command:
+async def _ended(staff: StaffCaller, command: Command, wait_s: float) -> Command:
     """The command when it has ended, or when time is up; looked at in short transactions."""
 
     async def look(conn: Conn) -> Command:

@@ -6,6 +6,7 @@ Row, method, path (as FastAPI names it), shape. Y1 and G7, the webhook, are a fu
 from typing import Any
 
 from tests.integration.contract import expected_account as account
+from tests.integration.contract import expected_commands as commands
 from tests.integration.contract import expected_desk as desk
 from tests.integration.contract import expected_driving as driving
 from tests.integration.contract import expected_security as security

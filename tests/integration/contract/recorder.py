@@ -112,6 +112,7 @@ class Recorder:
 
 async def record(api: Api) -> Recorder:
     """All routes but cards."""
+    from tests.integration.contract.recorder_commands import record_commands
     from tests.integration.contract.recorder_desk import record_desk
     from tests.integration.contract.recorder_security import record_security
 

@@ -101,6 +101,9 @@ def _known(recorded: dict[str, list[httpx.Response]]) -> dict[str, str]:
         "transaction_id": recorded["B1"][0].json()["order_id"],
         "operator_id": recorded["D13"][0].json()["id"],
         "user_id": FIRST,
+        "command_id": recorded["OC1"][0].json()["data"]["command"]["id"],
+        "job_id": recorded["OJ1"][0].json()["data"]["id"],
+        "firmware_id": recorded["OF1"][0].json()["data"]["id"],
     }
 
 
@@ -109,7 +112,7 @@ def test_every_operation_answers_real_requests_as_documented(world: World) -> No
     for label, answers in world.recorded.items():
         method, path = paths[label.split()[0]]
         for answer in answers:
-            assert answer.status_code == 200
+            assert answer.status_code in (200, 202)
             world.judge(world.schema[path][method], answer)
     assert {paths[label.split()[0]] for label in world.recorded} == set(OPERATIONS)
     assert world.recorded.keys() == paths.keys() | VARIANTS.keys()

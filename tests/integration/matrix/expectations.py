@@ -108,6 +108,11 @@ INVOICE_PATH = {"invoice_id": "INVOICE"}
 CLIENT_PATH = {"client_id": "client-a"}
 CARD_PATH = {"card_id": "CARD"}
 MESSAGE_PATH = {"message_id": "MESSAGE"}
+STATION_ROUTE = f"{V1}/admin/stations/{{station_id}}"
+COMMAND_PATH = {"station_id": "st-1", "command_id": "COMMAND"}
+JOB_PATH = {"station_id": "st-1", "job_id": "JOB"}
+FIRMWARE_PATH = {"firmware_id": "FIRMWARE"}
+CONFLICT: Expected = (409, "state_conflict")
 NO_SESSION: Expected = (404, "session_not_found")
 LOCATION_PATH = {"location_id": "loc-1"}
 START = {"station_id": "none", "connector_id": 1}
@@ -286,6 +291,47 @@ CASES: tuple[Case, ...] = (
         {"transaction_id": 1, "note": "of another station"},
         MESSAGE_PATH,
     ),
+    # The operators' hand: commands, one station in full, jobs; firmware files are their owner's.
+    Case(
+        "POST",
+        f"{STATION_ROUTE}/commands",
+        staff((202, None), outside=NO_STATION),
+        {"action": "ClearCache"},
+        STATION_PATH,
+    ),
+    Case("GET", f"{STATION_ROUTE}/commands", staff(outside=NO_STATION), fill=STATION_PATH),
+    Case("GET", f"{STATION_ROUTE}/commands/{{command_id}}", staff(outside=NO_STATION), fill=COMMAND_PATH),
+    Case("DELETE", f"{STATION_ROUTE}/commands/{{command_id}}", staff(CONFLICT, outside=NO_STATION), fill=COMMAND_PATH),
+    Case("GET", f"{STATION_ROUTE}/detail", staff(outside=NO_STATION), fill=STATION_PATH),
+    Case("GET", f"{STATION_ROUTE}/configuration", staff(outside=NO_STATION), fill=STATION_PATH),
+    Case("GET", f"{STATION_ROUTE}/events", staff(outside=NO_STATION), fill=STATION_PATH),
+    Case(
+        "POST",
+        f"{STATION_ROUTE}/firmware-jobs",
+        managers(outside=NO_STATION),
+        {"location": "ftp://a.example/f"},
+        STATION_PATH,
+    ),
+    Case(
+        "POST",
+        f"{STATION_ROUTE}/log-jobs",
+        staff(outside=NO_STATION),
+        {"type": "diagnostics", "location": "ftp://a.example/f"},
+        STATION_PATH,
+    ),
+    Case("GET", f"{STATION_ROUTE}/jobs", staff(outside=NO_STATION), fill=STATION_PATH),
+    Case("GET", f"{STATION_ROUTE}/jobs/{{job_id}}", staff(outside=NO_STATION), fill=JOB_PATH),
+    Case("GET", f"{STATION_ROUTE}/jobs/{{job_id}}/file", staff(NOT_FOUND, outside=NO_STATION), fill=JOB_PATH),
+    Case("GET", f"{V1}/admin/firmware", managers()),
+    Case("POST", f"{V1}/admin/firmware", managers(INVALID), {"name": ""}),
+    Case("GET", f"{V1}/admin/firmware/{{firmware_id}}", managers(outside=NOT_FOUND), fill=FIRMWARE_PATH),
+    Case(
+        "POST",
+        f"{V1}/admin/firmware/{{firmware_id}}/confirm",
+        managers(CONFLICT, outside=NOT_FOUND),
+        fill=FIRMWARE_PATH,
+    ),
+    Case("DELETE", f"{V1}/admin/firmware/{{firmware_id}}", managers(outside=NOT_FOUND), fill=FIRMWARE_PATH),
     Case("GET", f"{V1}/admin/sessions/{{session_id}}/review", staff(outside=NO_SESSION), fill=SESSION_PATH),
     Case(
         "POST",

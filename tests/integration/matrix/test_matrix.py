@@ -44,7 +44,35 @@ async def _fill(api: Api) -> dict[str, str]:
         "INVOICE": made["invoice_id"],
         "CARD": str(card),
         "MESSAGE": str(message),
+        **await _operations(api),
     }
+
+
+async def _operations(api: Api) -> dict[str, str]:
+    """A command that belongs to a session, a job that has no file, and a firmware file that is not uploaded."""
+    now = api.deps.clock.now()
+    await api.sql(
+        """INSERT INTO station_commands (id, station_id, action, session_id, expires_at, requested_by)
+           SELECT 'command-1', station_id, 'RemoteStopTransaction', id, %s, 'test' FROM charging_sessions LIMIT 1""",
+        now,
+    )
+    await api.sql(
+        """INSERT INTO station_jobs (id, station_id, kind, location, requested_by, expires_at, created_at, updated_at)
+           VALUES ('job-1', %s, 'log', 'https://files.example/', 'test', %s, %s, %s)""",
+        FIRST_STATION,
+        now,
+        now,
+        now,
+    )
+    await api.sql(
+        """INSERT INTO firmware_files (id, owner_id, name, version, object_key, size_bytes, sha256, created_by,
+                                       created_at, updated_at)
+           VALUES ('firmware-1', %s, 'Maker', '1', 'firmware/1', 3, repeat('0', 64), 'test', %s, %s)""",
+        FIRST,
+        now,
+        now,
+    )
+    return {"COMMAND": "command-1", "JOB": "job-1", "FIRMWARE": "firmware-1"}
 
 
 def _request(case: Case, known: dict[str, str]) -> Request:
