@@ -2,12 +2,15 @@
 
 import asyncio
 import gc
+import os
 import signal
 import sys
 
 from evpower import error_reports
 from evpower.config import get_settings
 from evpower.logging import configure_logging, get_logger
+from socket_tier.draining import watch_from
+from socket_tier.tasks import cancel_all
 from socket_tier.tier import SocketTier
 
 log = get_logger("socket_tier")
@@ -17,7 +20,7 @@ GC_THRESHOLDS = (20_000, 20, 50)
 
 
 async def main() -> int:
-    """Run until a signal; 0 after a clean stop."""
+    """Run until a signal, or until the load balancer drains this container; 0 after a clean stop."""
     settings = get_settings()
     configure_logging("socket-tier", settings.log_level)
     error_reports.start(settings, "socket-tier")
@@ -31,7 +34,7 @@ async def main() -> int:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
-    await stop.wait()
+    await _stopped(stop, settings.aws_region)
     try:
         async with asyncio.timeout(STOP_WITHIN_S):
             await tier.stop()
@@ -39,6 +42,14 @@ async def main() -> int:
         log.error("not everything ended in time; unanswered messages will be sent again by the chargers")
         return 1
     return 0
+
+
+async def _stopped(signalled: asyncio.Event, region: str) -> None:
+    reasons: list[asyncio.Task[object]] = [asyncio.ensure_future(signalled.wait())]
+    if watch := watch_from(os.environ, region):
+        reasons.append(asyncio.ensure_future(watch.wait_until_draining()))
+    await asyncio.wait(reasons, return_when=asyncio.FIRST_COMPLETED)
+    await cancel_all(reasons)
 
 
 def run() -> int:
