@@ -9,6 +9,7 @@ from functions.api.routes import (
     admin,
     admin_certificates,
     admin_clients,
+    admin_commands,
     admin_credentials,
     admin_firmware,
     admin_id_tags,

@@ -97,6 +97,7 @@ ROUTES: tuple[tuple[str, str, str, Any], ...] = (
     ("D20", "DELETE", f"{V1}/admin/users/{{user_id}}", account.SUCCESS),
     ("D21", "POST", f"{V1}/admin/users/{{user_id}}/activate", account.SUCCESS),
     *desk.ROUTES,
+    *commands.ROUTES,
     *security.ROUTES,
     ("G1", "POST", "/api/charging/start", driving.LEGACY_START),
     ("G2", "POST", "/api/charging/stop", driving.STOP),
@@ -129,6 +130,7 @@ VARIANTS: dict[str, Any] = {
 NEVER_FILLED: dict[str, set[str]] = {
     **desk.NEVER_FILLED,
     **security.NEVER_FILLED,
+    **commands.NEVER_FILLED,
     "C1": {".pricing.next_rate_change", ".pricing.tariff_plan_id", ".pricing.rule_id"},  # the station's own price
     "C3": {".session.message"},
     "C5": {".session.message"},

@@ -112,6 +112,7 @@ class Recorder:
 
 async def record(api: Api) -> Recorder:
     """All routes but cards."""
+    from tests.integration.contract.recorder_commands import record_commands
     from tests.integration.contract.recorder_desk import record_desk
     from tests.integration.contract.recorder_security import record_security
 
@@ -126,6 +127,7 @@ async def record(api: Api) -> Recorder:
     await _admin(recorder)
     await record_desk(recorder)
     await record_security(recorder)
+    await record_commands(recorder)
     return recorder
 
 
