@@ -60,7 +60,7 @@ class ApiStack(ProductStack):
             reserved=environment.api_concurrency,
             queues=frozenset({"commands.fifo", "payment-checks", "push"}),
         )
-        self._allow_of_api(self.api_function)
+        self._allow_text_messages(self.api_function)
         self.webhook_function = self._functions.add_product(
             FUNCTIONS["payment_webhook"],
             reserved=environment.webhook_concurrency,
@@ -86,9 +86,7 @@ class ApiStack(ProductStack):
             self.api.rest_api_name, STAGE, WEBHOOK_PATHS, f"/{self.environment_values.prefix}/api-access"
         )
 
-    def _allow_of_api(self, function: lambda_.Function) -> None:
-        if self._foundation.data is not None:
-            self._foundation.data.grant_files(function)
+    def _allow_text_messages(self, function: lambda_.Function) -> None:
         if self.environment_values.settings.get("SMS_PROVIDER", "sns") == "sns":
             # A text message goes to a phone number, which is no resource. Topics are shut out.
             function.add_to_role_policy(

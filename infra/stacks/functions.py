@@ -29,6 +29,21 @@ RUNTIME = lambda_.Runtime("python" + layers.RUNTIME_VERSION)
 _POWERTOOLS = {"POWERTOOLS_LOGGER_LOG_EVENT": "false"}
 
 
+FILE_USERS = frozenset({"api", "sweeps"})
+"""Functions that handle chargers' files and certificates; the socket tier does as well."""
+
+
+def allow_authority(environment: Environment, grantee: iam.IGrantable) -> None:
+    """Let ``grantee`` have certificates of chargers signed by the private authority of CA_ARN, if there is one."""
+    if authority := environment.settings.get("CA_ARN"):
+        grantee.grant_principal.add_to_principal_policy(
+            iam.PolicyStatement(
+                actions=["acm-pca:GetCertificate", "acm-pca:IssueCertificate", "acm-pca:RevokeCertificate"],
+                resources=[authority],
+            )
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Foundation:
     """The stacks below the functions; network and data are None on LocalStack."""
@@ -166,10 +181,15 @@ class ProductFunctions:
             if data.database_url:
                 settings["DATABASE_URL"] = data.database_url
             settings["DATABASE_POOLER"] = data.database_pooler
+            if spec.name in FILE_USERS:
+                settings["FILES_BUCKET"] = data.files.bucket_name
             if spec.name in CACHE.readers:
                 settings |= {"REDIS_URL": data.cache_url, "REDIS_CLUSTER": str(environment.cache_cluster).lower()}
         function = self.add(spec, reserved=reserved, queues=queues, settings=settings, is_recursive=is_recursive)
         foundation.secrets.grant(function, spec.name, spec.database_role)
+        if data is not None and spec.name in FILE_USERS:
+            data.grant_files(function)
+            allow_authority(environment, function)
         return function
 
     def feed(self, function: lambda_.Function, queue: sqs.Queue, spec: FunctionSpec) -> None:

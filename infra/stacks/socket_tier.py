@@ -17,7 +17,7 @@ from infra.nag import ANY_RESOURCE, accept
 from infra.secrets import SOCKET_TIER
 from infra.settings import product_settings
 from infra.stacks.base import ProductStack
-from infra.stacks.functions import Foundation
+from infra.stacks.functions import Foundation, allow_authority
 from infra.stacks.load_balancer import CERTIFICATE_HEADER, LoadBalancer
 from infra.stacks.monitored import MonitoredSocketTier
 from infra.stacks.network import TIER_PORT
@@ -137,6 +137,7 @@ class SocketTierStack(ProductStack):
         queues["push"].grant_send_messages(role)
         self._foundation.secrets.grant(role, SOCKET_TIER, ROLE)
         self._data.grant_files(role)
+        allow_authority(self.environment_values, role)
         role.add_to_principal_policy(
             iam.PolicyStatement(
                 # It has no resources: any target group's health may be asked for, none may be changed.

@@ -27,8 +27,6 @@ class SweepsStack(ProductStack):
             reserved=CONCURRENCY,
             queues=frozenset({"commands.fifo", "payment-checks", "push"}),
         )
-        if foundation.data is not None:
-            foundation.data.grant_files(function)
         self.rules: dict[str, str] = {}
         for schedule in SCHEDULES:
             # The function finds the sweep by the end of the rule's name.
