@@ -58,6 +58,11 @@ async def listing(
     return await repository.page(conn, station_id, state, limit, offset)
 
 
+async def live(conn: Conn, station_id: str) -> list[StoredProfile]:
+    """Profiles that are installed or asked for, by connector, purpose and stack level."""
+    return await repository.live(conn, station_id)
+
+
 async def create(conn: Conn, new: NewProfile, now: datetime) -> tuple[StoredProfile, Command]:
     """Store a profile and ask the charger to take it; the command to send after the commit.
 
@@ -70,11 +75,11 @@ async def create(conn: Conn, new: NewProfile, now: datetime) -> tuple[StoredProf
     """
     await repository.lock_station(conn, new.station_id)
     profile = await _checked(conn, new, now)
-    live = await repository.live(conn, new.station_id)
-    _check_place(live, new.connector_id, profile)
+    present = await repository.live(conn, new.station_id)
+    _check_place(present, new.connector_id, profile)
     most = (await limits(conn, new.station_id)).max_installed
     most = MAX_INSTALLED if most is None else most
-    if len(live) >= most:
+    if len(present) >= most:
         raise ValidationFailed(f"the charger keeps at most {most} profiles", field="connector_id")
     profile = changed(profile, number=await repository.next_number(conn, new.station_id))
     await repository.insert(conn, changed(new, profile=profile), now)
@@ -139,9 +144,9 @@ async def _checked(conn: Conn, new: NewProfile, now: datetime) -> Profile:
     return changed(profile, transaction_id=current)
 
 
-def _check_place(live: list[StoredProfile], connector_id: int, profile: Profile) -> None:
+def _check_place(present: list[StoredProfile], connector_id: int, profile: Profile) -> None:
     """One profile per connector, purpose and stack level (OCPP 1.6 section 3.13.2)."""
-    for other in live:
+    for other in present:
         if (other.connector_id, other.purpose, other.stack_level) == (
             connector_id,
             profile.purpose,
