@@ -126,8 +126,8 @@ async def record(api: Api) -> Recorder:
     await _push(recorder)
     await _admin(recorder)
     await record_desk(recorder)
-    await record_security(recorder)
     await record_commands(recorder)
+    await record_security(recorder)
     return recorder
 
 
