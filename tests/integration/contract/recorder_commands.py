@@ -138,7 +138,7 @@ async def _jobs(on: Recorder) -> None:
 async def _live(on: Recorder) -> None:
     """A session on connector 1 with a reading."""
     await on.api.sql("UPDATE connectors SET ocpp_status = 'Available', error_code = NULL WHERE connector_number = 1")
-    started = await on.call("C1", {"station_id": SERIAL, "connector_id": 1, "amount_som": 100}, client=OTHER)
+    started = await on.call("C1", {"station_id": SERIAL, "connector_id": 1, "energy_kwh": 5}, client=OTHER)
     transaction_id = await on.api.charger_starts(started["session_id"], 1000)
     await on.wait(minutes=1)
     await on.reading(transaction_id, 1500)
