@@ -9,6 +9,7 @@ from typing import Any
 
 from evpower.commands import service as commands
 from evpower.commands.models import Command, NewCommand
+from evpower.commands.shown import is_secret_key
 from evpower.commands.sealed import SHOWN, is_secret_key
 from evpower.config import Settings
 from evpower.db import Conn
@@ -33,8 +34,11 @@ async def request(charger: Charger) -> None:
     charger.services.dispatch(charger.station_id, command.id)
 
 
-async def store(charger: Charger, _request: dict[str, Any], answer: dict[str, Any]) -> None:
-    """Keep what GetConfiguration told and change what differs from what we need."""
+async def store(charger: Charger, request: dict[str, Any], answer: dict[str, Any]) -> None:
+    """Keep what GetConfiguration told and change what differs from what we need.
+
+    Use case: an operator asks for two keys. The others stay as they were read.
+    """
     services = charger.services
     now = services.clock.now()
     keys = [
@@ -46,7 +50,8 @@ async def store(charger: Charger, _request: dict[str, Any], answer: dict[str, An
     wanted = changes(keys, charger.admission, services.settings)
 
     async def work(conn: Conn) -> list[Command]:
-        await stations.store_configuration(conn, charger.station_id, keys, unknown, now)
+        whole = not request.get("key")
+        await stations.store_configuration(conn, charger.station_id, keys, unknown, now, whole=whole)
         return [
             await commands.enqueue(
                 conn, _command(charger.station_id, "ChangeConfiguration", {"key": key, "value": value}, now), now
@@ -61,6 +66,15 @@ async def store(charger: Charger, _request: dict[str, Any], answer: dict[str, An
 def _stored(item: dict[str, Any]) -> Any:
     """Use case: a charger tells its AuthorizationKey, which OCPP 1.6 makes write-only."""
     return SHOWN if is_secret_key(item.get("key")) and item.get("value") else item.get("value")
+
+
+async def changed(charger: Charger, request: dict[str, Any], answer: dict[str, Any]) -> None:
+    """Keep the value that ChangeConfiguration has set; one that waits for a reboot is read after it."""
+    key, value = str(request.get("key", "")), str(request.get("value", ""))
+    if answer.get("status") != "Accepted" or is_secret_key(key):
+        return
+    now = charger.services.clock.now()
+    await charger.services.database.run(lambda conn: stations.store_value(conn, charger.station_id, key, value, now))
 
 
 def changes(keys: list[dict[str, Any]], admission: Admission, settings: Settings) -> dict[str, str]:

@@ -55,6 +55,7 @@ __all__ = [
     "set_authorization_key",
     "station_status",
     "store_configuration",
+    "store_value",
     "touch",
 ]
 
@@ -288,10 +289,24 @@ async def _status_event(
 
 
 async def store_configuration(
-    conn: Conn, station_id: str, keys: Sequence[Mapping[str, Any]], unknown: Sequence[str], now: datetime
+    conn: Conn,
+    station_id: str,
+    keys: Sequence[Mapping[str, Any]],
+    unknown: Sequence[str],
+    now: datetime,
+    *,
+    whole: bool = True,
 ) -> None:
-    """Keep what GetConfiguration told: items of ``key``, ``value``, ``readonly``, and the names it does not know."""
-    await ports.store_configuration(conn, station_id, clean(list(keys)), clean(list(unknown)), now)
+    """Keep what GetConfiguration told: items of ``key``, ``value``, ``readonly``, and the names it does not know.
+
+    ``whole``: all keys were asked for, so what is not told is there no more.
+    """
+    await ports.store_configuration(conn, station_id, clean(list(keys)), clean(list(unknown)), now, whole=whole)
+
+
+async def store_value(conn: Conn, station_id: str, key: str, value: str, now: datetime) -> None:
+    """Keep the value that ChangeConfiguration has set; nothing for a key that was never read."""
+    await ports.store_value(conn, station_id, key, value, now)
 
 
 async def configuration(conn: Conn, station_id: str) -> dict[str, str]:

@@ -109,14 +109,21 @@ async def set_status(conn: Conn, station_id: str, report: StatusReport, now: dat
 
 
 async def store_configuration(
-    conn: Conn, station_id: str, keys: Sequence[Mapping[str, Any]], unknown: Sequence[str], now: datetime
+    conn: Conn,
+    station_id: str,
+    keys: Sequence[Mapping[str, Any]],
+    unknown: Sequence[str],
+    now: datetime,
+    *,
+    whole: bool,
 ) -> None:
-    """Replace the configuration as last read; the newest of a key that the charger names twice stays."""
+    """Keep the configuration as last read; the newest of a key that the charger names twice stays."""
     rows = {str(item["key"]): (item["value"], item["readonly"], False) for item in keys}
     rows |= {key: (None, False, True) for key in unknown if key not in rows}
-    await conn.execute(
-        "DELETE FROM ocpp_configuration WHERE station_id = %s AND key <> ALL(%s)", (station_id, list(rows))
-    )
+    if whole:
+        await conn.execute(
+            "DELETE FROM ocpp_configuration WHERE station_id = %s AND key <> ALL(%s)", (station_id, list(rows))
+        )
     await conn.execute(
         """
         INSERT INTO ocpp_configuration (station_id, key, value, is_readonly, is_unknown, read_at)
@@ -129,6 +136,15 @@ async def store_configuration(
         (station_id, now, list(rows), *(list(column) for column in zip(*rows.values(), strict=True)))
         if rows
         else (station_id, now, [], [], [], []),
+    )
+
+
+async def store_value(conn: Conn, station_id: str, key: str, value: str, now: datetime) -> None:
+    """The key's new value; keys are case-insensitive (OCPP 1.6 section 5.3), and one that was never read stays away."""
+    await conn.execute(
+        """UPDATE ocpp_configuration SET value = %s, read_at = %s, is_unknown = false
+            WHERE station_id = %s AND lower(key) = lower(%s)""",
+        (value, now, station_id, key),
     )
 
 
