@@ -9,7 +9,6 @@ from typing import Any
 
 from evpower.commands import service as commands
 from evpower.commands.models import Command, NewCommand
-from evpower.commands.shown import is_secret_key
 from evpower.commands.sealed import SHOWN, is_secret_key
 from evpower.config import Settings
 from evpower.db import Conn
