@@ -5,7 +5,6 @@ Compression is off; frames are bounded; pings are sent by :mod:`socket_tier.live
 """
 
 import asyncio
-import struct
 from collections.abc import Awaitable, Callable, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -24,6 +23,7 @@ from evpower.config import Settings
 from evpower.logging import get_logger
 from socket_tier import metrics
 from socket_tier.admission import Refusal, station_reference
+from socket_tier.frames import frame_size, is_no_frame, text_frame, whole_text
 from socket_tier.gate import SERIAL_SUFFIX, SUBJECT_SUFFIX, Gate, Pass, UpgradeRequest
 from socket_tier.message_log import MessageLog
 
@@ -34,7 +34,8 @@ CLOSE_TIMEOUT_S = 5.0
 RECEIVE_QUEUE_FRAMES = 8
 EARLY_MESSAGES = 16
 MAX_UNREAD_BYTES = 1024 * 1024
-_FIN_TEXT = 0x81
+_LONGEST_HEADER = 14
+_END_OF_REQUEST = b"\r\n\r\n"
 _MAX_NAME = 128
 
 Sink = Callable[[bytes], None]
@@ -44,8 +45,12 @@ Sink = Callable[[bytes], None]
 class TierSocket(ServerConnection):
     """A server socket that carries what the gate decided and hands charger frames over as they arrive.
 
-    A charger's messages go straight from the protocol to :attr:`sink`: a reader task of its own would cost more
+    A charger's messages go straight from the transport to :attr:`sink`: a reader task of its own would cost more
     than reading, checking and answering a message. Messages that arrive before :meth:`attach` wait.
+
+    Frames are cut here (:mod:`socket_tier.frames`), and only what is not a plain text message goes to the library, as
+    whole frames. That begins once the library has read nothing but the upgrade request; a client that sends frames
+    before it is let in is read by the library alone.
     """
 
     admitted: Pass | None = None
@@ -55,6 +60,9 @@ class TierSocket(ServerConnection):
     _fragments: bytearray | None = None
     _early: list[bytes] | None = None
     _held = False
+    _cuts = False  # frames are cut here
+    _may_cut = False  # the library stands at the end of the upgrade request
+    _partial: bytearray | None = None
 
     def attach(self, sink: Sink, on_alive: Callable[[], None]) -> None:
         """Deliver every message to ``sink`` from now on; ``on_alive`` hears of every frame, pongs included."""
@@ -63,6 +71,63 @@ class TierSocket(ServerConnection):
         for data in early or ():
             sink(data)
         self.resume()
+
+    def data_received(self, data: bytes) -> None:
+        if not self._cuts:
+            self._receive_upgrade(data)
+            return
+        if not self._partial and self._fragments is None and self.protocol.state is State.OPEN:
+            message = whole_text(data)
+            if message is not None and len(message) <= self._limit:
+                self._take(message)
+                return
+        self._cut(data)
+
+    def _receive_upgrade(self, data: bytes) -> None:
+        if self._may_cut and self.admitted is not None and self.protocol.state is State.OPEN:
+            self._cuts = True
+            self.data_received(data)
+            return
+        asking = self.protocol.state is State.CONNECTING
+        super().data_received(data)
+        self._may_cut = asking and 0 <= data.find(_END_OF_REQUEST) == len(data) - len(_END_OF_REQUEST)
+
+    def _cut(self, data: bytes) -> None:
+        """Take frame by frame what did not come as one message in one piece."""
+        partial = self._partial
+        if partial is None:
+            partial = self._partial = bytearray()
+        partial += data
+        while partial:
+            size = frame_size(partial)
+            oversized = size is not None and size > self._limit + _LONGEST_HEADER
+            if oversized or is_no_frame(partial) or self.protocol.state is not State.OPEN:
+                # Refused, or discarded after a close: the library knows how. Nothing comes after it.
+                self._cuts = self._may_cut = False
+                rest, self._partial = bytes(partial), None
+                super().data_received(rest)
+                return
+            if size is None or len(partial) < size:
+                return
+            frame = bytes(partial[:size])
+            del partial[:size]
+            message = whole_text(frame) if self._fragments is None else None
+            if message is not None and len(message) <= self._limit:
+                self._take(message)
+            else:
+                super().data_received(frame)
+        self._partial = None
+
+    @property
+    def _limit(self) -> int:
+        limit = self.protocol.max_message_size
+        assert limit is not None
+        return limit
+
+    def _take(self, message: bytes) -> None:
+        if self.on_alive is not None:
+            self.on_alive()
+        self._deliver(message)
 
     def process_event(self, event: Event) -> None:
         if self.admitted is None or not isinstance(event, Frame):
@@ -273,16 +338,6 @@ class SocketServer:
             log.exception("socket handler failed")
         finally:
             self._gate.leave(connection.address)
-
-
-def text_frame(payload: bytes) -> bytes:
-    """A server's text message in one WebSocket frame (RFC 6455 section 5.2)."""
-    size = len(payload)
-    if size < 126:
-        return bytes((_FIN_TEXT, size)) + payload
-    if size < 65536:
-        return struct.pack("!BBH", _FIN_TEXT, 126, size) + payload
-    return struct.pack("!BBQ", _FIN_TEXT, 127, size) + payload
 
 
 def _peer(connection: ServerConnection) -> str:
