@@ -117,7 +117,9 @@ async def test_whole_messages_do_not_reach_the_library() -> None:
     assert not reader.socket._partial
 
 
-@pytest.mark.parametrize("early", [masked(Opcode.TEXT, b"early"), masked(Opcode.TEXT, b"early")[:4], b"\r\n\r\n", b"\x81\x84x"])
+@pytest.mark.parametrize(
+    "early", [masked(Opcode.TEXT, b"early"), masked(Opcode.TEXT, b"early")[:4], b"\r\n\r\n", b"\x81\x84x"]
+)
 async def test_who_sends_before_he_is_let_in_is_read_by_the_library(early: bytes) -> None:
     reader = Reader(cuts=True, early=early)
     for byte in masked(Opcode.TEXT, b"late"):
