@@ -26,6 +26,8 @@ class Charger:
         epoch: fencing token of this socket (``stations.connection_epoch``).
         transactions: running transactions by id, kept so that a reading needs no query; advanced only after commit.
             None: a transaction without a session.
+        unnamed: by connector, the running transaction whose readings come without its id; None: there is none.
+            Forgotten when a transaction starts or stops.
         message_id: id of the CALL that is being handled; set by the connection.
         caller: calls the charger back; set by the connection.
     """
@@ -35,6 +37,7 @@ class Charger:
         self.epoch = epoch
         self.services = services
         self.transactions: dict[int, MeterContext | None] = {}
+        self.unnamed: dict[int, int | None] = {}
         self.message_id: str | None = None
         self.caller: Caller | None = None
         self._deferred: list[Callable[[], Awaitable[None]]] = []

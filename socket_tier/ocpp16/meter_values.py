@@ -19,6 +19,7 @@ from socket_tier.dialect import Payload
 from socket_tier.ocpp16 import values
 
 _MAX_TRANSACTIONS = 64
+_OF_TRANSACTION = frozenset({None, "Sample.Periodic", "Transaction.Begin", "Transaction.End"})
 _ENERGY_UNUSABLE = frozenset({normalise.UNREADABLE, normalise.UNKNOWN_UNIT, normalise.OUT_OF_RANGE})
 
 
@@ -29,14 +30,38 @@ async def handle(charger: Charger, payload: Payload) -> Payload:
     transaction_id = payload.get("transactionId")
     if not values.is_int32(transaction_id):
         transaction_id = None
-    context = await _context(charger, transaction_id)
+    named = transaction_id is not None and transaction_id > 0
+    if named:
+        charger.unnamed.clear()
+    context = await _context(charger, transaction_id if named else await _unnamed(charger, connector_id, readings, now))
     if context is None:
         update = MeterUpdate(charger.station_id, charger.epoch, connector_id, transaction_id, None, now, readings)
         await charger.services.flush.store(update)
         return {}
     advanced, decision, update = judge(context, readings, now, epoch=charger.epoch, connector_id=connector_id)
+    if not named:
+        update = replace(update, transaction_id=transaction_id)  # as it was sent
     _follow(charger, advanced, decision, await charger.services.flush.store(update))
     return {}
+
+
+async def _unnamed(charger: Charger, connector_id: int, readings: tuple[Reading, ...], now: datetime) -> int | None:
+    """The transaction that runs on the connector, if this station never says which one its readings belong to.
+
+    Use case: ``transactionId`` is optional in MeterValues (OCPP 1.6 MeterValues.req), and some chargers never send it.
+    Without their readings nothing stops such a session in time. Clock-aligned samples are not taken: they are the
+    meter's, also between transactions (section 4.7). Neither are those of connector 0, the whole station.
+    """
+    if connector_id < 1 or not all(reading.context in _OF_TRANSACTION for reading in readings):
+        return None
+    if connector_id in charger.unnamed:
+        return charger.unnamed[connector_id]
+
+    async def work(conn: Conn) -> int | None:
+        return await charging.unnamed_transaction(conn, charger.station_id, connector_id, now)
+
+    found = charger.unnamed[connector_id] = await charger.services.database.run(work)
+    return found
 
 
 def quick(charger: Charger, payload: Payload, done: Callable[[Payload | Exception], None]) -> bool:
@@ -46,6 +71,8 @@ def quick(charger: Charger, payload: Payload, done: Callable[[Payload | Exceptio
     connector_id = payload["connectorId"]
     if context is None or not 0 <= connector_id <= values.MAX_CONNECTOR:
         return False
+    if charger.unnamed:
+        charger.unnamed.clear()
     now = charger.services.clock.now()
     readings = normalise.readings(payload["meterValue"])
     advanced, decision, update = judge(context, readings, now, epoch=charger.epoch, connector_id=connector_id)
@@ -70,6 +97,7 @@ def _follow(charger: Charger, advanced: MeterContext, decision: Decision, curren
     else:
         # The session has ended, or the station is elsewhere: what is known here is out of date.
         charger.transactions.pop(advanced.transaction_id, None)
+        charger.unnamed.clear()
         charger.defer(lambda: _stop_closed(charger, advanced.session_id))
 
 

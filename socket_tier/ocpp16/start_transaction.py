@@ -49,6 +49,7 @@ async def handle(charger: Charger, payload: Payload) -> Payload:
 
     started = await charger.services.database.run(work)
     charger.transactions.pop(started.transaction_id, None)
+    charger.unnamed.clear()
     charger.tell_changed()
     charger.dispatch_later(started.command_id)
     verdict = TagVerdict(started.id_tag_status, started.expires_at, started.parent_id_tag)

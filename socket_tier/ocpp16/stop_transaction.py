@@ -75,6 +75,7 @@ async def _stop(charger: Charger, payload: Payload, broken: tuple[Reading, ...])
 
     stopped, verdict = await charger.services.database.run(work)
     charger.transactions.pop(message.transaction_id, None)
+    charger.unnamed.clear()
     if stopped.quarantined:
         log.warning("StopTransaction put aside", extra={"station_id": charger.station_id, "content": message.raw})
     charger.tell_changed()

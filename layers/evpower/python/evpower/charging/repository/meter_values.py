@@ -1,11 +1,12 @@
 """SQL of meter readings: the batch flush of the socket tier, and the context of running transactions."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import orjson
 
-from evpower.charging.models import MeterUpdate, Reading
+from evpower.charging.models import TRANSACTION_DATA, MeterUpdate, Reading
 from evpower.db import Conn
 
 # One statement per flush, whatever the size of the batch, with two JSON documents as its parameters: orjson writes
@@ -109,3 +110,19 @@ async def context_row(conn: Conn, station_id: str, transaction_id: int) -> dict[
         (transaction_id, station_id),
     )
     return await cursor.fetchone()
+
+
+async def unnamed_transaction(conn: Conn, station_id: str, connector_id: int, since: datetime) -> int | None:
+    """The one transaction with a live session on the connector, unless the station names transactions in readings."""
+    cursor = await conn.execute(
+        """SELECT t.id FROM ocpp_transactions t
+             JOIN charging_sessions s ON s.ocpp_transaction_id = t.id AND s.state IN ('charging', 'stopping')
+            WHERE t.station_id = %(station)s AND t.connector_id = %(connector)s AND t.status = 'active'
+              AND NOT EXISTS (SELECT FROM ocpp_meter_values v
+                               WHERE v.station_id = %(station)s AND v.received_at > %(since)s
+                                 AND v.transaction_id > 0 AND NOT coalesce(v.flags @> %(own)s, false))
+            LIMIT 2""",
+        {"station": station_id, "connector": connector_id, "since": since, "own": [TRANSACTION_DATA]},
+    )
+    rows = await cursor.fetchall()
+    return int(rows[0]["id"]) if len(rows) == 1 else None

@@ -9,6 +9,7 @@ from evpower.charging.service.meter_updates import (
     meter_context,
     quarantine_readings,
     stop_closed,
+    unnamed_transaction,
 )
 from evpower.charging.service.quarantine import (
     AlreadyDecided,
@@ -62,4 +63,5 @@ __all__ = [
     "stop_closed",
     "stop_transaction",
     "stop_verdict",
+    "unnamed_transaction",
 ]

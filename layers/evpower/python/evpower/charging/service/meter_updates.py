@@ -18,6 +18,7 @@ from evpower.db import Conn
 from evpower.money import som
 
 _STOP_AGAIN_AFTER = timedelta(minutes=1)
+_NAMING_MEMORY = timedelta(days=7)
 
 
 async def meter_context(conn: Conn, station_id: str, transaction_id: int) -> MeterContext | None:
@@ -45,6 +46,11 @@ async def meter_context(conn: Conn, station_id: str, transaction_id: int) -> Met
         sample_interval_s=session.sample_interval_s,
         meter=state,
     )
+
+
+async def unnamed_transaction(conn: Conn, station_id: str, connector_id: int, now: datetime) -> int | None:
+    """The running transaction of a connector whose station has never named one in its readings of the last days."""
+    return await meter_values.unnamed_transaction(conn, station_id, connector_id, now - _NAMING_MEMORY)
 
 
 async def flush_readings(conn: Conn, batch: Sequence[MeterUpdate]) -> frozenset[int]:
