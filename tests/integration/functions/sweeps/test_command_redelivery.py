@@ -67,7 +67,7 @@ async def test_what_lapsed_is_sent_again_once(
             assert await service.claim(conn, command, epoch, "a", NOW) is not None
         fresh = await enqueue(conn, "st-2", now=NOW + 2 * MINUTE)
     clock.advance(2 * MINUTE)
-    assert await work(deps, EVENT) == {"seen": 4, "expired": 0, "failed": 1, "sent_again": 2}
+    assert await work(deps, EVENT) == {"seen": 4, "expired": 0, "failed": 1, "sent_again": 2, "jobs_expired": 0}
     messages = received(sqs)
     assert {(m["command_id"], m["attempt"]) for m in messages} == {(lost, 2), (crashed_stop, 2)}
     assert {m["correlation_id"] for m in messages} == {"corr-7"}
@@ -88,7 +88,7 @@ async def test_more_than_one_batch(deps: SweepDeps, db: PooledDatabase, sqs: Sqs
         for _ in range(230):
             await enqueue(conn, "st-1")
     clock.advance(5 * MINUTE)
-    assert await work(deps, EVENT) == {"seen": 230, "expired": 230, "failed": 0, "sent_again": 0}
+    assert await work(deps, EVENT) == {"seen": 230, "expired": 230, "failed": 0, "sent_again": 0, "jobs_expired": 0}
 
 
 async def test_the_queue_is_away(
@@ -111,3 +111,18 @@ async def test_the_queue_is_away(
         stored = await service.get(conn, command)
     assert stored is not None
     assert (stored.status, stored.attempt) == (CommandStatus.QUEUED, 3)
+
+
+async def test_a_job_without_an_end_expires(deps: SweepDeps, db: PooledDatabase, clock: FrozenClock) -> None:
+    async with db.transaction() as conn:
+        await add_station(conn, "st-1")
+        for name, expires_at in (("over", NOW - MINUTE), ("open", NOW + MINUTE)):
+            await conn.execute(
+                """INSERT INTO station_jobs (id, station_id, kind, state, location, requested_by, expires_at, created_at,
+                                             updated_at) VALUES (%s, 'st-1', 'log', 'running', '', 'test', %s, %s, %s)""",
+                (name, expires_at, NOW, NOW),
+            )
+    assert (await work(deps, EVENT))["jobs_expired"] == 1
+    async with db.transaction() as conn:
+        rows = await (await conn.execute("SELECT id, state FROM station_jobs ORDER BY id")).fetchall()
+    assert [(row["id"], row["state"]) for row in rows] == [("open", "running"), ("over", "expired")]

@@ -30,6 +30,9 @@ AGED = {
                     " VALUES ('c', 'e', %(name)s, 'done', %(at)s)", 90),
     "station_commands": ("INSERT INTO station_commands (station_id, action, status, expires_at, requested_by,"
                          " created_at) VALUES ('s-1', 'Reset', 'accepted', %(at)s, 'test', %(at)s)", 90),
+    "station_jobs": ("INSERT INTO station_jobs (id, station_id, kind, state, location, requested_by, expires_at,"
+                     " created_at, updated_at) VALUES (%(name)s, 's-1', 'log', 'failed', '', 'test', %(at)s, %(at)s,"
+                     " %(at)s)", 90),
     "station_certificates": ("INSERT INTO station_certificates (id, station_id, state, csr, csr_fingerprint,"
                              " requested_at) VALUES (%(name)s, 's-1', 'failed', '', '', %(at)s)", 90),
     "payment_inbox": ("INSERT INTO payment_inbox (provider, order_id, fingerprint, payload, signature_scheme, state,"
@@ -42,6 +45,8 @@ KEPT_FOR_BOOKS = (
 NEVER = {
     "an open command": "INSERT INTO station_commands (station_id, action, expires_at, requested_by, created_at)"
     " VALUES ('s-1', 'Reset', %(at)s, 'test', %(at)s)",
+    "an open job": "INSERT INTO station_jobs (id, station_id, kind, location, requested_by, expires_at, created_at,"
+    " updated_at) VALUES ('j', 's-1', 'log', '', 'test', %(at)s, %(at)s, %(at)s)",
     "a push to send": "INSERT INTO push_outbox (user_id, event, dedup_key, created_at) VALUES ('c', 'e', 'k', %(at)s)",
     "a callback to work on": "INSERT INTO payment_inbox (provider, order_id, fingerprint, payload, signature_scheme,"
     " received_at) VALUES ('ODENGI', 'o', 'open', '{}', 'hash', %(at)s)",

@@ -45,6 +45,7 @@ def purges(settings: Settings) -> tuple[Purge, ...]:
         # What nobody could explain stays as long as the books must be explained.
         Purge("payment_inbox", "received_at", audit, "state <> 'received'"),
         Purge("station_commands", "created_at", events, "status NOT IN ('queued', 'sent')"),
+        Purge("station_jobs", "created_at", events, "state NOT IN ('requested', 'accepted', 'running')"),
         Purge(
             "station_certificates", "requested_at", events, "state IN ('rejected', 'failed') AND revoked_at IS NULL"
         ),

@@ -165,7 +165,7 @@ async def supersede(
 
 
 async def expire(conn: Conn, now: datetime, error: str, limit: int) -> int:
-    """Close up to ``limit`` jobs whose time is over; how many were closed."""
+    """Close up to ``limit`` jobs whose time is over; how many of them had no end at all."""
     cursor = await conn.execute(
         """WITH due AS (
                SELECT id FROM station_jobs

@@ -228,5 +228,5 @@ async def page(conn: Conn, station_id: str, wanted: JobFilter, now: datetime, li
 
 
 async def expire(conn: Conn, now: datetime, limit: int = 100) -> int:
-    """One batch of the sweep: close jobs whose charger reported no end in time; how many were closed."""
+    """One batch of the sweep: close jobs whose charger reported no end in time; how many."""
     return await repository.expire(conn, now, NO_END, limit)
