@@ -94,4 +94,4 @@ def test_examples_of_the_openapi_document_are_real(recorded: Recorded) -> None:
     kept = json.loads(examples.FILE.read_text())
     assert kept.keys() == made.keys()
     for route in made:
-        assert examples.members(kept[route]) == examples.members(made[route]), route
+        assert examples.alike(kept[route], made[route]), (route, kept[route], made[route])
