@@ -64,10 +64,12 @@ class CloudSystem:
         self.standin_port = free_port()
         self.socket_tier_port = free_port()
         self.stacks: dict[str, DeployedStack] = {}
+        self.templates: dict[str, dict[str, Any]] = {}  # by the stack's name
         self.database_url = ""
         self.base_url = ""
         self._supervisor = Supervisor()
         self._stack = contextlib.AsyncExitStack()
+        self._clients: dict[str, Any] = {}
         self._context: dict[str, Any] = {}
         self.migrated: dict[str, list[str]] = {}
         self._passwords = {role: secrets.token_hex(16) for role in DATABASE_LOGINS}
@@ -76,6 +78,8 @@ class CloudSystem:
 
     def client(self, service: str) -> Any:
         """A boto3 client of LocalStack."""
+        if service in self._clients:
+            return self._clients[service]
         import boto3
 
         session = boto3.session.Session(
@@ -83,7 +87,8 @@ class CloudSystem:
             aws_secret_access_key=LOCAL_CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
             region_name=REGION,
         )
-        return session.client(service, endpoint_url=self.localstack.url)  # type: ignore[call-overload]
+        client = session.client(service, endpoint_url=self.localstack.url)  # type: ignore[call-overload]
+        return self._clients.setdefault(service, client)
 
     @property
     def environment(self) -> Environment:
@@ -151,6 +156,7 @@ class CloudSystem:
         deployer = CloudDeployer(self.client, self._progress)
         await asyncio.to_thread(deployer.bootstrap, stacks)
         await asyncio.to_thread(deployer.publish, stacks)
+        self.templates = {stack.name: json.loads(stack.template.read_text()) for stack in stacks}
         for stack in stacks:
             deployed = self.stacks[stack.name] = await asyncio.to_thread(deployer.deploy, stack)
             await self._after(deployed)

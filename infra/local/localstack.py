@@ -96,6 +96,7 @@ class LocalStack:
             PYTHON_SETTING: sys.executable,
             "LAMBDA_RUNTIME_ENVIRONMENT_TIMEOUT": "60",  # AWS gives an init 10 s; a busy laptop gets more
             "LAMBDA_EVENT_SOURCE_MAPPING_MAX_BACKOFF_ON_EMPTY_POLL_SEC": "1",
+            "SQS_CLOUDWATCH_METRICS_REPORT_INTERVAL": "10",
         }
         self._child = Child(
             "localstack",

@@ -1,6 +1,7 @@
 """One LocalStack for the whole run, and on it one deployment of the whole app."""
 
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from inspect import iscoroutinefunction
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
     """The deployment's stand-ins live in one event loop, so its tests run in the same."""
     here = Path(__file__).parent
     for item in items:
-        if here in item.path.parents:
+        if here in item.path.parents and isinstance(item, pytest.Function) and iscoroutinefunction(item.obj):
             item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
 
 
