@@ -23,7 +23,7 @@ async def main() -> int:
     """Run until a signal, or until the load balancer drains this container; 0 after a clean stop."""
     settings = get_settings()
     configure_logging("socket-tier", settings.log_level)
-    error_reports.start(settings, "socket-tier")
+    error_reports.start(settings, "socket-tier", at_once=True)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):

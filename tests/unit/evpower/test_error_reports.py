@@ -134,10 +134,36 @@ print("sentry_sdk" in sys.modules)
     assert run(code, "").splitlines()[-1] == "False"
 
 
+def test_a_cold_start_does_not_pay_for_it(sentry: SentryStandin) -> None:
+    code = f"""{CONTEXT}
+import sys
+from evpower.lambda_runtime.entry import observed
+from evpower.logging import get_logger
+
+@observed("push", "INFO")
+def handler(event, context):
+    get_logger("x").log(event["level"], "line")
+
+handler({{"level": 30}}, context)
+assert "sentry_sdk" not in sys.modules
+handler({{"level": 40}}, context)
+handler({{"level": 40}}, context)
+"""
+    run(code, sentry.dsn)
+    assert [event["logentry"]["message"] for event in sentry.wait(2)] == ["line", "line"]
+
+
 def test_a_wrong_dsn_does_not_stop_the_product() -> None:
     code = f"""{CONTEXT}
 from evpower.lambda_runtime.entry import observed
-print(observed("push", "INFO")(lambda event, context: "answered")({{}}, context))
+from evpower.logging import get_logger
+
+@observed("push", "INFO")
+def handler(event, context):
+    get_logger("x").error("broken")
+    return "answered"
+
+print(handler({{}}, context))
 """
     output = run(code, "not-a-dsn")
     assert "answered" in output

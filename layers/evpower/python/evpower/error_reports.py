@@ -5,6 +5,7 @@ the part, the release and the correlation id. It holds no request, no local vari
 left is scrubbed: members by name as in our log lines, texts by what phone numbers, tokens and cards look like.
 """
 
+import functools
 import logging
 import re
 import time
@@ -35,15 +36,44 @@ _KEPT = frozenset({"event_id", "timestamp", "start_timestamp", "level", "platfor
                    "trace_id", "span_id", "type"})  # fmt: skip
 
 _log = get_logger(__name__)
+_wanted: "tuple[Settings, str] | None" = None  # SENTRY_DSN is set, and nothing was imported yet
 _flush: Callable[[], None] | None = None
 _pending = False
 
 
-def start(settings: "Settings", service: str) -> None:
-    """Begin to report the errors of this process. A DSN that cannot be used is logged: it must not stop the product."""
-    global _flush
-    if not settings.sentry_dsn:
-        return
+def start(settings: "Settings", service: str, *, at_once: bool = False) -> None:
+    """Report the errors of this process from now on; call it after logging is configured.
+
+    The SDK costs a third of a second to import, so it is loaded for the first error; ``at_once`` loads it now, where
+    that time is nobody's, and reports what ends the process too.
+    """
+    global _wanted
+    if settings.sentry_dsn:
+        _wanted = (settings, service)
+        if at_once:
+            _load()
+        else:
+            logging.getLogger().addHandler(_FirstError(logging.ERROR))
+
+
+class _FirstError(logging.Handler):
+    """Loads the SDK and hands it the record that made it necessary; the SDK sees all later ones by itself."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        logging.getLogger().removeHandler(self)
+        if _load():
+            from sentry_sdk.integrations.logging import EventHandler
+
+            EventHandler(logging.ERROR).handle(record)
+
+
+def _load() -> bool:
+    """Whether errors can be reported. A DSN that cannot be used is logged: it must not stop the product."""
+    global _wanted, _flush
+    if _wanted is None:
+        return _flush is not None
+    settings, service = _wanted
+    _wanted = None
     import sentry_sdk
     from sentry_sdk.integrations.atexit import AtexitIntegration
     from sentry_sdk.integrations.dedupe import DedupeIntegration
@@ -75,13 +105,14 @@ def start(settings: "Settings", service: str) -> None:
         )
     except Exception:
         _log.exception("errors cannot be reported: is SENTRY_DSN right?")
-        return
-    _flush = lambda: sentry_sdk.flush(timeout=_FLUSH_S)  # noqa: E731
+        return False
+    _flush = functools.partial(sentry_sdk.flush, timeout=_FLUSH_S)
+    return True
 
 
 def capture(error: BaseException) -> None:
     """Report an exception that ends an invocation; one that was logged before is reported once."""
-    if _flush is not None:
+    if _load():
         import sentry_sdk
 
         sentry_sdk.capture_exception(error)
