@@ -5,6 +5,7 @@ import gc
 import os
 import signal
 import sys
+from contextlib import suppress
 
 from evpower import error_reports
 from evpower.config import get_settings
@@ -29,7 +30,15 @@ async def main() -> int:
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stop.set)
     tier = SocketTier(settings)
-    await tier.start()
+    try:
+        await tier.start()
+    except BaseException:
+        # Use case: the port is taken. What runs already must end for certain, or the process would hang instead of
+        # telling, and nobody would start another one.
+        with suppress(Exception):
+            async with asyncio.timeout(STOP_WITHIN_S):
+                await tier.stop()
+        raise
     # What is loaded now lives as long as the process; the collector need not look at it again and again.
     gc.collect()
     gc.freeze()
