@@ -1,15 +1,20 @@
 """What the server knows of one connected charger; handlers get it as their first argument."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 from evpower.charging.models import MeterContext
 from evpower.logging import get_logger
+from evpower.stations import service as stations
 from evpower.stations.models import Admission, RegistrationStatus
 from socket_tier.services import Services
+from socket_tier.unavailable import is_unavailable
 
 log = get_logger(__name__)
+
+ASK_AGAIN_S = 10.0
 
 
 class Caller(Protocol):
@@ -40,6 +45,7 @@ class Charger:
         self.unnamed: dict[int, int | None] = {}
         self.message_id: str | None = None
         self.caller: Caller | None = None
+        self._ask_again_at = time.monotonic() + ASK_AGAIN_S
         self._deferred: list[Callable[[], Awaitable[None]]] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -51,6 +57,35 @@ class Charger:
     def accepted(self) -> bool:
         """The operator has accepted this station (``registration_status``)."""
         return self.admission.registration_status is RegistrationStatus.ACCEPTED
+
+    async def look_again(self) -> None:
+        """Load the station's record anew; while the database is away, what is in memory stands.
+
+        Use case: the operator accepts a waiting station while it is connected; its next boot must succeed.
+        """
+        station_id = self.station_id
+        try:
+            found = await self.services.database.run(lambda conn: stations.load_for_admission(conn, station_id))
+        except Exception as error:
+            if not is_unavailable(error):
+                raise
+            return
+        if found is not None:
+            self.admission = found
+
+    async def accepted_meanwhile(self) -> bool:
+        """Whether the operator has accepted the station since it was told to wait; asked every few seconds at most.
+
+        Use case: the charger was answered Pending and never boots again, but sends everything else.
+        """
+        now = time.monotonic()
+        if now < self._ask_again_at:
+            return False
+        self._ask_again_at = now + ASK_AGAIN_S
+        await self.look_again()
+        if self.accepted:
+            self.services.drain(self.station_id)
+        return self.accepted
 
     def tell_changed(self) -> None:
         """Publish the station's new public state once the present message has been answered."""

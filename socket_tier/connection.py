@@ -255,7 +255,7 @@ class ChargerConnection:
             return self._error(frame, rpc.NOT_SUPPORTED if known else rpc.NOT_IMPLEMENTED, f"{action[:50]}")
         if isinstance(frame, BadFrame):
             return await self._on_fault(route, frame, frame.payload, frame.code, frame.description)
-        if not route.before_accepted and not self.charger.accepted:
+        if not (route.before_accepted or self.charger.accepted or await self.charger.accepted_meanwhile()):
             reason = "the registration of this station is not accepted"
             return await self._on_fault(route, frame, frame.payload, rpc.SECURITY_ERROR, reason)
         checked = self.dialect.schemas.check_request(action, frame.payload)

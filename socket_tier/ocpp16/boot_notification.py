@@ -10,7 +10,6 @@ from socket_tier.charger import Charger
 from socket_tier.dialect import Payload
 from socket_tier.ocpp16 import configuration
 from socket_tier.timestamps import iso_z
-from socket_tier.unavailable import is_unavailable
 
 _ANSWER = {
     RegistrationStatus.ACCEPTED: "Accepted",
@@ -21,7 +20,7 @@ _ANSWER = {
 
 async def handle(charger: Charger, payload: Payload) -> Payload:
     if not charger.accepted:
-        await _look_again(charger)
+        await charger.look_again()
     charger.defer(lambda: _afterwards(charger, payload))
     settings = charger.services.settings
     interval = charger.admission.heartbeat_interval_s or settings.heartbeat_interval_s
@@ -30,19 +29,6 @@ async def handle(charger: Charger, payload: Payload) -> Payload:
         "currentTime": iso_z(charger.services.clock.now()),
         "interval": max(interval, 1),
     }
-
-
-async def _look_again(charger: Charger) -> None:
-    """Use case: the operator accepts a waiting station while it is connected; its next boot must succeed."""
-    station_id = charger.station_id
-    try:
-        found = await charger.services.database.run(lambda conn: stations.load_for_admission(conn, station_id))
-    except Exception as error:
-        if not is_unavailable(error):
-            raise
-        return  # what is in memory stands until the next boot
-    if found is not None:
-        charger.admission = found
 
 
 async def _afterwards(charger: Charger, payload: dict[str, Any]) -> None:

@@ -102,5 +102,5 @@ def _without_broken_data(raw: Any) -> tuple[Payload | None, tuple[Reading, ...]]
         if kept:
             good += kept
         else:
-            broken.append(Reading(None, flags=(UNUSABLE,), raw=normalise.raw_text(entry)))
+            broken.append(Reading(None, flags=(UNUSABLE,), raw=normalise.raw_text({"unusable": entry})))
     return {**checked.payload, "transactionData": good}, tuple(broken)

@@ -9,8 +9,10 @@ import orjson
 import pytest
 from websockets.asyncio.client import connect
 
+from evpower.charging import service as charging
 from evpower.charging.models import SessionState
 from evpower.db import Conn, PooledDatabase
+from evpower.ids import new_id
 from evpower.stations import service as stations
 from socket_tier import normalise
 from socket_tier.tier import SocketTier
@@ -156,6 +158,45 @@ async def _is_accepted(story: Story, command_id: str) -> bool:
     return bool(row["status"] == "accepted")
 
 
+async def test_accepts_a_remote_start_and_begins_when_it_is_plugged_in(tier: SocketTier, story: Story) -> None:
+    async with RawCharger.open(url(tier)) as charger:
+        await charger.boot()
+        started = await story.request(energy_kwh=Decimal(5))
+        tag = await story.accept(tier, charger, started)
+        await until(lambda: _is_accepted(story, started.command_id), "the command's outcome")
+        await story.age(started.session.id, 540)
+        status = {"connectorId": 1, "errorCode": "NoError", "status": "Preparing", "timestamp": stamp()}
+        assert await charger.call("StatusNotification", **status) == {}
+        answer = await charger.call("StartTransaction", connectorId=1, idTag=tag, meterStart=1000, timestamp=stamp())
+        assert answer["idTagInfo"] == {"status": "Accepted"}
+        await stop(charger, answer["transactionId"], 1100)
+    await settled(story, started.session.id, 100)
+
+
+async def test_answers_calls_that_were_never_sent(tier: SocketTier, story: Story) -> None:
+    async with RawCharger.open(url(tier)) as charger:
+        await charger.boot()
+        session, transaction = await story.begin(tier, charger, energy_kwh=Decimal(5))
+        for frame in ([3, "never", {}], [3, 5, {"status": "Accepted"}], [4, "never", "GenericError", "", {}]):
+            await charger.send(frame)
+        asked = await story.read(
+            lambda conn: charging.request_stop(
+                conn, session.id, client_id="client-1", initiator="client", reason="client", now=datetime.now(UTC)
+            )
+        )
+        tier.dispatcher.submit("station-1", asked.command_id)
+        command = await charger.command("RemoteStopTransaction")
+        # With a call in flight, an answer to another one is still nobody's.
+        await charger.send([3, "never", {"status": "Rejected"}])
+        await charger.send([3, command[1], {"status": "Accepted"}])
+        await charger.send([3, command[1], {"status": "Rejected"}])
+        await until(lambda: _is_accepted(story, str(asked.command_id)), "the right answer is recorded")
+        assert (await story.session(session.id)).state is SessionState.STOPPING
+        await stop(charger, transaction, 1100, reason="Remote")
+        assert charger.answers.empty()
+    await settled(story, session.id, 100)
+
+
 async def test_starts_a_second_transaction_on_a_busy_connector(tier: SocketTier, story: Story) -> None:
     async with RawCharger.open(url(tier)) as charger:
         await charger.boot()
@@ -198,6 +239,52 @@ async def test_a_stop_that_cannot_be_understood_is_kept_and_acknowledged(
         assert await charger.answer() == [3, "s", {}]
         assert await charger.call("Heartbeat")
     assert len(await story.rows("SELECT * FROM quarantined_messages")) == 1
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        [{"timestamp": "no time", "sampledValue": [{"value": "1100"}]}],
+        [{"sampledValue": [{"value": "1100"}]}],
+        ["nonsense\x00", None, 5],
+        "nonsense",
+        {},
+    ],
+    ids=str,
+)
+async def test_one_broken_entry_of_transaction_data_does_not_cost_the_bill(
+    tier: SocketTier, story: Story, broken: Any
+) -> None:
+    """Billed by meterStop and the good entries; the broken ones are kept, flagged, with the session."""
+    async with RawCharger.open(url(tier)) as charger:
+        await charger.boot()
+        session, transaction = await story.begin(tier, charger, energy_kwh=Decimal(5))
+        data = [*sample(1080), *broken] if isinstance(broken, list) else broken
+        payload = {"transactionId": transaction, "meterStop": 1100, "timestamp": stamp(), "transactionData": data}
+        for message_id in ("first", "again"):
+            await charger.send([2, message_id, "StopTransaction", payload])
+            assert await charger.answer() == [3, message_id, {}]
+    await settled(story, session.id, 100)
+    assert (await story.session(session.id)).needs_review
+    kept = await story.rows("SELECT raw, flags FROM ocpp_meter_values WHERE 'unusable_entry' = ANY (flags)")
+    assert len(kept) == (len(broken) if isinstance(broken, list) else 1)
+    good = await story.rows("SELECT energy_wh FROM ocpp_meter_values WHERE energy_wh IS NOT NULL")
+    assert [row["energy_wh"] for row in good] == ([1080] if isinstance(broken, list) else [])
+    assert await story.rows("SELECT * FROM quarantined_messages") == []
+
+
+async def test_transaction_data_that_the_database_refuses_does_not_cost_the_bill(
+    tier: SocketTier, story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(normalise, "raw_text", lambda _entry: '{"a": "\\u0000"}')
+    async with RawCharger.open(url(tier)) as charger:
+        await charger.boot()
+        session, transaction = await story.begin(tier, charger, energy_kwh=Decimal(5))
+        await stop(charger, transaction, 1100, transactionData=sample(1080))
+    await settled(story, session.id, 100)
+    assert (await story.session(session.id)).needs_review
+    (kept,) = await story.rows("SELECT * FROM quarantined_messages")
+    assert kept["action"] == "MeterValues"
 
 
 async def test_stops_before_its_start_was_answered(tier: SocketTier, story: Story) -> None:
@@ -274,11 +361,20 @@ async def test_reboots_on_the_same_socket(tier: SocketTier, story: Story) -> Non
     await settled(story, session.id, 100)
 
 
-async def test_boots_while_pending_and_never_again(tier: SocketTier, story: Story, db: PooledDatabase) -> None:
-    async def pend(conn: Conn) -> None:
-        await conn.execute("UPDATE stations SET registration_status = 'pending'")
+@pytest.mark.parametrize("boots_again", [False, True])
+async def test_boots_while_pending_and_never_again(
+    tier: SocketTier, story: Story, db: PooledDatabase, monkeypatch: pytest.MonkeyPatch, boots_again: bool
+) -> None:
+    """Once the operator has accepted it, it is served, whether it boots again or just goes on."""
 
-    await db.run(pend)
+    async def become(status: str) -> None:
+        async def work(conn: Conn) -> None:
+            await conn.execute("UPDATE stations SET registration_status = %s", (status,))
+
+        await db.run(work)
+
+    monkeypatch.setattr("socket_tier.charger.ASK_AGAIN_S", 0.3)
+    await become("pending")
     async with RawCharger.open(url(tier)) as charger:
         answer = await charger.call("BootNotification", chargePointVendor="v", chargePointModel="m")
         assert answer["status"] == "Pending"
@@ -287,13 +383,19 @@ async def test_boots_while_pending_and_never_again(tier: SocketTier, story: Stor
         assert (await charger.answer())[:3] == [4, "h", "SecurityError"]
         await stop(charger, 77, 5)
         assert len(await story.rows("SELECT * FROM quarantined_messages")) == 1
+        await become("accepted")
+        if boots_again:
+            await charger.boot()
+        else:
 
-        async def accept(conn: Conn) -> None:
-            await conn.execute("UPDATE stations SET registration_status = 'accepted'")
+            async def served() -> bool:
+                await charger.send([2, new_id(), "Heartbeat", {}])
+                return bool((await charger.answer())[0] == 3)
 
-        await db.run(accept)
-        await charger.boot()
-        assert await charger.call("Heartbeat")
+            await until(served, "the acceptance to be noticed")
+        session, transaction = await story.begin(tier, charger, energy_kwh=Decimal(5))
+        await stop(charger, transaction, 1100)
+    await settled(story, session.id, 100)
 
 
 async def test_answers_get_configuration_with_more_keys_than_it_announces(tier: SocketTier, story: Story) -> None:

@@ -6,6 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 
 import orjson
+import psycopg
 
 from evpower.accounts.models import Client
 from evpower.charging import meter, repeats
@@ -21,6 +22,7 @@ from evpower.charging.models import (
 from evpower.charging.repository import meter_values, quarantine, sessions, transactions
 from evpower.charging.repository.transactions import Transaction
 from evpower.charging.service.common import fence, lock_with_client, max_power_w
+from evpower.charging.service.meter_updates import quarantine_readings
 from evpower.charging.service.settle import BY_TRANSACTION, settle
 from evpower.charging.service.tags import TagVerdict, authorize
 from evpower.db import Conn
@@ -154,7 +156,12 @@ async def _close(conn: Conn, transaction: Transaction, message: StopTransaction)
             message.received_at,
             readings,
         )
-        await meter_values.flush(conn, [update])
+        try:
+            async with conn.transaction():
+                await meter_values.flush(conn, [update])
+        except (psycopg.DataError, psycopg.IntegrityError) as error:
+            # A stop is never refused, whatever its data holds.
+            await quarantine_readings(conn, update, str(error))
 
 
 async def _final_reading(conn: Conn, session: Session, transaction: Transaction, message: StopTransaction) -> Session:
