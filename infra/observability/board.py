@@ -217,6 +217,7 @@ def _chargers() -> Row:
                     own("UnexpectedAnswers", label="unexpected answers"),
                     own("MeterRowsQuarantined", label="meter quarantined"),
                     own("MessagesPaced", label="slowed down"),
+                    own("MessagesUnlogged", label="not in the log"),
                 ),
                 (ratio(own("CallErrors"), own("Messages"), "% refused"),),
             ),
