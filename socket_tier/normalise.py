@@ -63,6 +63,7 @@ class _Meaning:
     largest: Decimal = _ONE
     rank: int = 0
     phase: str | None = None  # None: the total
+    certain: int = -1  # a value of no more digits before the point needs no look at its size and no conversion
 
 
 # A charger says the same few words in every message; what they mean is worked out once. Bounded, and only for words
@@ -98,7 +99,8 @@ def _interpret(
     if kind == "N":
         return _Meaning()
     rank = _LOCATION_RANK.get(location, 5)
-    return _Meaning(field, None, factor, name, step, largest, rank, kind)
+    certain = largest.adjusted() if factor == _ONE and field not in ("temperature_c", "soc_percent") else -1
+    return _Meaning(field, None, factor, name, step, largest, rank, kind, certain)
 
 
 def readings(meter_values: Iterable[Mapping[str, Any]]) -> tuple[Reading, ...]:
@@ -176,7 +178,10 @@ def _value(text: str, meaning: _Meaning, flags: list[str]) -> Decimal | None:
     if not value.is_finite():
         flags.append(UNREADABLE)
         return None
-    if value.adjusted() > 15:
+    digits = value.adjusted()
+    if digits < meaning.certain:
+        return value.quantize(meaning.step, ROUND_HALF_UP)
+    if digits > 15:
         flags.append(OUT_OF_RANGE)
         return None
     if meaning.factor is not _ONE:

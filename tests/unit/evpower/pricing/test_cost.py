@@ -159,6 +159,15 @@ def test_cost_is_in_whole_tyiyn_never_negative_and_rounded_once(
     assert abs(amount - (exact - rules.discount(promo, exact))) <= CENT / 2
 
 
+@given(prices, energies, durations, st.none() | promos, st.sampled_from([D("-0.01"), D("-0.001"), D(0), CENT, D(7)]))
+def test_an_amount_is_reached_when_the_cost_is_that_much(
+    price: Price, energy: Decimal, minutes: Decimal, promo: Promo | None, above: Decimal
+) -> None:
+    price = replace(price, promo=promo)
+    amount = rules.cost(price, energy, minutes) + above
+    assert rules.reaches(amount, price, energy, minutes) == (above <= 0)
+
+
 @given(promos, st.decimals(min_value=0, max_value=5000, places=4))
 def test_discount_is_bounded(promo: Promo, gross: Decimal) -> None:
     off = rules.discount(promo, gross)

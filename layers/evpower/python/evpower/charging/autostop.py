@@ -6,18 +6,17 @@ projection would pass the limit. The charger's own limit is not trusted.
 
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 
 from evpower.charging.meter import seconds
 from evpower.charging.models import LimitType, MeterContext
-from evpower.money import ZERO
+from evpower.money import TYIYN, ZERO
 from evpower.pricing import rules
 from evpower.records import record
 
 # A reading is overdue after this many sample intervals.
 OVERDUE_INTERVALS = 3
 _STOP_LATENCY_S = 5  # command on its way, contactor opening
-
-_NO_TIME = timedelta(0)
 
 
 @record(frozen=True, slots=True)
@@ -33,7 +32,7 @@ class Decision:
 
 def seconds_since(context: MeterContext, now: datetime) -> Decimal:
     """Seconds of the session so far, exact to the microsecond; never negative."""
-    return seconds(max(now - context.started_at, _NO_TIME))
+    return seconds(now - context.started_at)
 
 
 def cost_so_far(context: MeterContext, now: datetime) -> Decimal:
@@ -56,9 +55,13 @@ def decide(context: MeterContext, now: datetime) -> Decision:
     elapsed = seconds_since(context, now)
     cost = _cost(context, elapsed)
     passes = _passes(context, _power(context, elapsed), context.sample_interval_s + _STOP_LATENCY_S, elapsed)
-    overdue = timedelta(seconds=OVERDUE_INTERVALS * context.sample_interval_s)
-    extend = context.limit_type is LimitType.NONE and passes
-    return Decision(stop=passes and not extend, extend=extend, cost=cost, auto_stop_at=now + overdue)
+    extend = passes and context.limit_type is LimitType.NONE
+    return Decision(passes and not extend, extend, cost, now + _overdue(context.sample_interval_s))
+
+
+@lru_cache(maxsize=64)
+def _overdue(sample_interval_s: int) -> timedelta:
+    return timedelta(seconds=OVERDUE_INTERVALS * sample_interval_s)
 
 
 def limit_reached(context: MeterContext, now: datetime) -> bool:
@@ -67,22 +70,25 @@ def limit_reached(context: MeterContext, now: datetime) -> bool:
 
 
 def _passes(context: MeterContext, power_w: Decimal, horizon_s: int, elapsed: Decimal) -> bool:
-    energy_kwh = (context.meter.energy_wh + power_w * horizon_s / 3600) / 1000
+    energy_wh = context.meter.energy_wh
+    energy_kwh = (energy_wh + power_w * horizon_s / 3600 if horizon_s else energy_wh) / 1000
     if context.limit_type is LimitType.ENERGY and energy_kwh >= context.limit_value:
         return True
     if energy_kwh <= 0:
         return False
-    cost = rules.cost(context.price, energy_kwh, (elapsed + horizon_s) / 60)
     ceiling = context.reserved_amount
     if context.limit_type is LimitType.AMOUNT:
         ceiling = min(ceiling, context.limit_value)
-    return cost > 0 and cost >= ceiling  # a free tariff has no reserve to run out of
+    # A free tariff has no reserve to run out of.
+    return rules.reaches(max(ceiling, TYIYN), context.price, energy_kwh, (elapsed + horizon_s) / 60)
 
 
 def _power(context: MeterContext, elapsed: Decimal) -> Decimal:
     meter = context.meter
     if meter.power_w is not None:
-        return min(max(meter.power_w, ZERO), context.max_power_w)
+        if meter.power_w >= context.max_power_w:
+            return context.max_power_w
+        return meter.power_w if meter.power_w > 0 else ZERO
     if meter.energy_wh <= 0 or elapsed < context.sample_interval_s:
         return context.max_power_w if meter.energy_wh > 0 else ZERO
     return min(meter.energy_wh * 3600 / elapsed, context.max_power_w)

@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 
 from evpower.charging.models import ZERO, MeterState, Reading
 
@@ -22,6 +23,7 @@ TOLERANCE = Decimal("1.25")  # chargers exceed their rating, clocks of samples j
 ALLOWANCE_WH = Decimal(200)  # coarse registers step by 100 Wh
 _PER_SECOND = TOLERANCE / 3600
 _MICROSECOND = timedelta(microseconds=1)
+_MILLIONTH = Decimal("0.000001")
 _NO_TIME = timedelta(0)
 
 RESET = "register_reset"
@@ -37,12 +39,16 @@ def begin(meter_start_wh: Decimal, received_at: datetime, started_at: datetime |
 
 def plausible_wh(elapsed: timedelta, max_power_w: Decimal) -> Decimal:
     """Most energy (Wh) that a connector of ``max_power_w`` can deliver in ``elapsed``."""
-    return max_power_w * seconds(max(elapsed, _NO_TIME)) * _PER_SECOND + ALLOWANCE_WH
+    return max_power_w * seconds(elapsed) * _PER_SECOND + ALLOWANCE_WH
 
 
+@lru_cache(maxsize=32)
 def seconds(span: timedelta) -> Decimal:
-    """``span`` in seconds, exact to the microsecond (a decimal made of a float drags fifty digits along)."""
-    return Decimal(span // _MICROSECOND).scaleb(-6)
+    """``span`` in seconds, exact to the microsecond (a decimal made of a float drags fifty digits along); at least 0.
+
+    One reading asks for the same span several times.
+    """
+    return Decimal(span // _MICROSECOND) * _MILLIONTH if span > _NO_TIME else ZERO
 
 
 def apply(
@@ -60,21 +66,12 @@ def apply(
     if register < 0:
         return _telemetry(state, reading), (NEGATIVE,)
 
-    def accept(added: Decimal, *flags: str, register: Decimal = register) -> tuple[MeterState, tuple[str, ...]]:
-        wanted = state.energy_wh + added
-        ceiling = plausible_wh(received_at - began_at, max_power_w)
-        energy = wanted if wanted <= ceiling else min(wanted, max(ceiling, state.energy_wh))
-        if energy < wanted:
-            flags = (*flags, JUMP)
-        charger_at = reading.sampled_at or state.since_charger
-        return _moved(state, reading, register, energy, None, received_at, charger_at), flags
-
     difference = register - state.register_wh
-    if 0 <= difference <= ALLOWANCE_WH:
-        return accept(difference)  # plausible in any time
+    if 0 <= difference <= ALLOWANCE_WH:  # plausible in any time
+        return _accept(state, reading, register, difference, received_at, max_power_w, began_at)
     bound = plausible_wh(_elapsed(state, reading, received_at, began_at), max_power_w)
     if 0 <= difference <= bound:
-        return accept(difference)
+        return _accept(state, reading, register, difference, received_at, max_power_w, began_at)
     if difference < 0 and _is_stale(state, reading):
         # Use case: transactionData of StopTransaction repeats Transaction.Begin after later readings were counted.
         return state, ()
@@ -82,11 +79,32 @@ def apply(
         return _telemetry(state, reading), ()  # rounding jitter of the register, not a restart
     candidate = state.candidate_wh
     if candidate is not None and 0 <= register - candidate <= bound:
-        return accept(register - candidate)
+        return _accept(state, reading, register, register - candidate, received_at, max_power_w, began_at)
     if register <= min(bound, state.register_wh / 2) and candidate is None:
         # Use case: power loss in the middle of a transaction, the register starts again at 0.
-        return accept(register, RESET)
+        return _accept(state, reading, register, register, received_at, max_power_w, began_at, RESET)
     return replace(_telemetry(state, reading), candidate_wh=register), (JUMP,)
+
+
+def _accept(
+    state: MeterState,
+    reading: Reading,
+    register: Decimal,
+    added: Decimal,
+    received_at: datetime,
+    max_power_w: Decimal,
+    began_at: datetime,
+    *flags: str,
+) -> tuple[MeterState, tuple[str, ...]]:
+    """Count ``added`` Wh, up to what can have been delivered since the session began."""
+    wanted = energy = state.energy_wh + added
+    ceiling = plausible_wh(received_at - began_at, max_power_w)
+    if wanted > ceiling:
+        energy = min(wanted, max(ceiling, state.energy_wh))
+        if energy < wanted:
+            flags = (*flags, JUMP)
+    charger_at = reading.sampled_at or state.since_charger
+    return _moved(state, reading, register, energy, None, received_at, charger_at), flags
 
 
 def apply_all(

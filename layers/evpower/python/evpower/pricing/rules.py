@@ -10,7 +10,7 @@ from decimal import ROUND_DOWN, Decimal
 from typing import Any
 
 from evpower.clock import BISHKEK
-from evpower.money import som
+from evpower.money import TYIYN, som
 from evpower.pricing.models import (
     Bill,
     ClientTariff,
@@ -72,6 +72,14 @@ def cost(
     gross = _gross(price, energy_kwh, minutes, parking_minutes)
     code = promo or price.promo
     return som(gross if code is None else gross - discount(code, gross))
+
+
+def reaches(amount: Decimal, price: Price, energy_kwh: Decimal, minutes: Decimal = ZERO) -> bool:
+    """Whether a session costs ``amount`` som or more: ``cost(...) >= amount``, without rounding where it is clear."""
+    gross = _gross(price, energy_kwh, minutes, ZERO)
+    if gross < amount - TYIYN:
+        return False  # a discount only takes off, and rounding adds half a tyiyn at most
+    return som(gross if price.promo is None else gross - discount(price.promo, gross)) >= amount
 
 
 def _gross(price: Price, energy_kwh: Decimal, minutes: Decimal, parking_minutes: Decimal) -> Decimal:
