@@ -9,6 +9,8 @@ BENCHES = {
     "start": "tests.load.bench_start",
     "chaos": "tests.load.bench_chaos",
     "coldstart": "tests.load.bench_coldstart",
+    "scale": "tests.load.bench_scale",
+    "storm": "tests.load.bench_storm",
 }
 
 
