@@ -32,7 +32,9 @@ async def ask(staff: StaffCaller, deps: Deps, command: Command | None, wait_s: f
     async def look(conn: Conn) -> Command:
         return await commands.get(conn, current.id) or current
 
-    while not current.status.terminal and loop.time() < deadline:
-        await asyncio.sleep(_POLL_S)
+    while wait_s > 0:
         current = await staff.run(look)
+        if current.status.terminal or loop.time() >= deadline:
+            break
+        await asyncio.sleep(_POLL_S)
     return current

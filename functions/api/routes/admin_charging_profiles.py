@@ -214,7 +214,7 @@ async def clear_profiles(
     ended = await ask(staff, deps, command, wait) or command
     live = await staff.run(lambda conn: service.live(conn, command.station_id))
     response.status_code = 200 if ended.status.terminal else 202
-    data = ClearedData(command_id=command.id, status=ended.status.value, live=[_item(one) for one in live])
+    data = ClearedData(command_id=command.id, status=ended.status.value, live_profile_ids=[one.number for one in live])
     return ClearedAnswer(data=data)
 
 

@@ -302,11 +302,14 @@ class ProfilesAnswer(Answer):
 
 
 class ClearedData(ResponseModel):
-    """``status``: of the command; rejected means that the charger had no such profile. ``live``: what is left."""
+    """``status``: of the command; rejected means that the charger had no such profile.
+
+    ``live_profile_ids``: what is left, or waits for the charger.
+    """
 
     command_id: str
     status: str
-    live: list[ProfileItem]
+    live_profile_ids: list[int]
 
 
 class ClearedAnswer(Answer):
