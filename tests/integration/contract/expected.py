@@ -11,6 +11,7 @@ from tests.integration.contract import expected_desk as desk
 from tests.integration.contract import expected_driving as driving
 from tests.integration.contract import expected_security as security
 from tests.integration.contract import expected_staff as staff
+from tests.integration.contract import expected_state as state
 from tests.integration.contract.shapes import OBJECT, TEXT, TRUE
 
 V1 = "/api/v1"
@@ -99,6 +100,7 @@ ROUTES: tuple[tuple[str, str, str, Any], ...] = (
     *desk.ROUTES,
     *commands.ROUTES,
     *security.ROUTES,
+    *state.ROUTES,
     ("G1", "POST", "/api/charging/start", driving.LEGACY_START),
     ("G2", "POST", "/api/charging/stop", driving.STOP),
     ("G3", "GET", "/api/charging/status/{session_id}", driving.LEGACY_STATUS),
@@ -130,6 +132,7 @@ VARIANTS: dict[str, Any] = {
 NEVER_FILLED: dict[str, set[str]] = {
     **desk.NEVER_FILLED,
     **security.NEVER_FILLED,
+    **state.NEVER_FILLED,
     **commands.NEVER_FILLED,
     "C1": {".pricing.next_rate_change", ".pricing.tariff_plan_id", ".pricing.rule_id"},  # the station's own price
     "C3": {".session.message"},

@@ -115,6 +115,7 @@ async def record(api: Api) -> Recorder:
     from tests.integration.contract.recorder_commands import record_commands
     from tests.integration.contract.recorder_desk import record_desk
     from tests.integration.contract.recorder_security import record_security
+    from tests.integration.contract.recorder_state import record_state
 
     recorder = Recorder(api)
     await _public(recorder)
@@ -128,6 +129,7 @@ async def record(api: Api) -> Recorder:
     await record_desk(recorder)
     await record_commands(recorder)
     await record_security(recorder)
+    await record_state(recorder)
     return recorder
 
 
