@@ -104,6 +104,8 @@ def _known(recorded: dict[str, list[httpx.Response]]) -> dict[str, str]:
         "command_id": recorded["OC1"][0].json()["data"]["command"]["id"],
         "job_id": recorded["OJ1"][0].json()["data"]["id"],
         "firmware_id": recorded["OF1"][0].json()["data"]["id"],
+        "reservation_id": recorded["RV1"][0].json()["data"]["reservation_id"],
+        "profile_id": recorded["SC1"][0].json()["data"]["profile_id"],
     }
 
 

@@ -112,6 +112,15 @@ STATION_ROUTE = f"{V1}/admin/stations/{{station_id}}"
 COMMAND_PATH = {"station_id": "st-1", "command_id": "COMMAND"}
 JOB_PATH = {"station_id": "st-1", "job_id": "JOB"}
 FIRMWARE_PATH = {"firmware_id": "FIRMWARE"}
+PROFILE_PATH = {"station_id": "st-1", "profile_id": "99999"}
+NO_PROFILE = staff(NOT_FOUND, outside=NO_STATION)
+TX_PROFILE = {
+    "connector_id": 0,
+    "purpose": "TxProfile",
+    "kind": "Relative",
+    "stack_level": 0,
+    "schedule": {"unit": "W", "periods": [{"start_s": 0, "limit": 1}]},
+}
 CONFLICT: Expected = (409, "state_conflict")
 NO_SESSION: Expected = (404, "session_not_found")
 LOCATION_PATH = {"location_id": "loc-1"}
@@ -346,6 +355,56 @@ CASES: tuple[Case, ...] = (
         staff(outside=NO_SESSION),
         {"note": "looked at"},
         SESSION_PATH,
+    ),
+    # What a charger keeps: reservations, its local list (managers: it lets people charge), charging profiles.
+    Case("GET", f"{STATION_ROUTE}/reservations", staff(outside=NO_STATION), fill=STATION_PATH),
+    Case(
+        "POST",
+        f"{STATION_ROUTE}/reservations",
+        staff(INVALID, outside=NO_STATION),
+        {"connector_id": 1, "id_tag": "CARD", "expires_at": "2026-01-15T06:00:00Z"},
+        STATION_PATH,
+    ),
+    *(
+        Case(
+            method,
+            f"{STATION_ROUTE}/reservations/{{reservation_id}}",
+            staff(NOT_FOUND, outside=NO_STATION),
+            fill={**STATION_PATH, "reservation_id": "99999"},
+        )
+        for method in ("GET", "DELETE")
+    ),
+    Case("GET", f"{STATION_ROUTE}/local-list", staff(outside=NO_STATION), fill=STATION_PATH),
+    Case("GET", f"{STATION_ROUTE}/local-list/entries", staff(outside=NO_STATION), fill=STATION_PATH),
+    Case(
+        "PUT",
+        f"{STATION_ROUTE}/local-list",
+        managers(INVALID, outside=NO_STATION),
+        {"enabled": True, "id_tags": ["NOBODYS"]},
+        STATION_PATH,
+    ),
+    Case(
+        "POST",
+        f"{STATION_ROUTE}/local-list/entries",
+        managers(INVALID, outside=NO_STATION),
+        {"add": ["NOBODYS"]},
+        STATION_PATH,
+    ),
+    Case("POST", f"{STATION_ROUTE}/local-list/sync", managers(outside=NO_STATION), {}, STATION_PATH),
+    Case("POST", f"{STATION_ROUTE}/local-list/verify", staff((202, None), outside=NO_STATION), fill=STATION_PATH),
+    Case("GET", f"{STATION_ROUTE}/charging-profiles", staff(outside=NO_STATION), fill=STATION_PATH),
+    Case("POST", f"{STATION_ROUTE}/charging-profiles", staff(INVALID, outside=NO_STATION), TX_PROFILE, STATION_PATH),
+    Case("POST", f"{STATION_ROUTE}/charging-profiles/clear", staff((202, None), outside=NO_STATION), {}, STATION_PATH),
+    Case("GET", f"{STATION_ROUTE}/charging-profiles/{{profile_id}}", NO_PROFILE, fill=PROFILE_PATH),
+    Case("PUT", f"{STATION_ROUTE}/charging-profiles/{{profile_id}}", NO_PROFILE, TX_PROFILE, PROFILE_PATH),
+    Case("DELETE", f"{STATION_ROUTE}/charging-profiles/{{profile_id}}", NO_PROFILE, fill=PROFILE_PATH),
+    Case("POST", f"{STATION_ROUTE}/charging-profiles/{{profile_id}}/resend", NO_PROFILE, fill=PROFILE_PATH),
+    Case(
+        "GET",
+        f"{STATION_ROUTE}/composite-schedule",
+        staff((202, None), outside=NO_STATION),
+        fill=STATION_PATH,
+        query="?connector=1&wait=0",
     ),
     # Staff: how chargers prove themselves; what changes credentials or certificates is for admins and superadmins.
     Case("GET", f"{V1}/admin/stations/{{station_id}}/credentials", staff(outside=NO_STATION), fill=STATION_PATH),
