@@ -24,6 +24,7 @@ from urllib.parse import urlsplit
 from infra.local import demo_data
 from infra.local.configuration import LocalOptions, functions, product_environment
 from infra.local.demo_data import DemoAccess
+from infra.local.file_standin import FileStandin
 from infra.local.gateway import Gateway
 from infra.local.lambda_pool import LambdaFunction
 from infra.local.processes import LOOPBACK, Child, LocalSystemError, accepts_connections, free_port, require_port
@@ -69,6 +70,7 @@ class LocalSystem:
         self.standin_url = ""
         self.sms = SmsStandin(progress)
         self.push = PushStandin(self._data / "push", progress)
+        self.files = FileStandin(self._data / "files")
         self._has_demo = False
         self._services: list[Service] = []
         self._supervisor = Supervisor()
@@ -131,6 +133,7 @@ class LocalSystem:
             "payment_standin": self.standin_url,
             "sms_outbox": self.sms.outbox_url,
             "push_standin": self.push.base_url,
+            "files": self.files.base_url,
             "database": self.database_url,
             "redis": self.redis_url,
             "sqs": self.sqs.endpoint_url if self.sqs else None,
@@ -230,6 +233,8 @@ class LocalSystem:
         self._stack.push_async_callback(self.sms.stop)
         await self.push.start()
         self._stack.push_async_callback(self.push.stop)
+        await self.files.start()
+        self._stack.push_async_callback(self.files.stop)
         port = self._kept_port("payment_standin")
         self.standin_url = f"http://{LOOPBACK}:{port}"
         argv = [sys.executable, "-m", "infra.local.payment_standin", "--port", str(port)]
@@ -253,6 +258,7 @@ class LocalSystem:
             provider_url=f"{self.standin_url}/api/json/json.php",
             sms_gateway_url=self.sms.gateway_url,
             push=self.push.environment,
+            files=self.files.environment,
         )
         if self._has_demo:
             self.demo = DemoAccess(

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from infra.local.simulator.certificates import read
+from infra.local.simulator.jobs import Retries, Update
 from infra.local.simulator.outlet import Reservation
 from infra.local.simulator.rpc import Answer
 
@@ -111,26 +112,37 @@ async def _composite(point: ChargePoint, payload: Payload) -> Answer:
 
 async def _update_firmware(point: ChargePoint, payload: Payload) -> Answer:
     async def work() -> None:
-        point.spawn(point.jobs.update(str(payload["location"]), signed=False))
+        when = datetime.fromisoformat(payload["retrieveDate"])
+        point.spawn(point.jobs.update(Update(str(payload["location"]), when, Retries.of(payload))))
 
     return Answer({}, work)
 
 
 async def _signed_update(point: ChargePoint, payload: Payload) -> Answer:
     firmware = payload["firmware"]
-    if not read(str(firmware["signingCertificate"])):
+    chain = read(str(firmware["signingCertificate"]))
+    if not chain:
         return _status("InvalidCertificate")
+    update = Update(
+        str(firmware["location"]),
+        datetime.fromisoformat(firmware["retrieveDateTime"]),
+        Retries.of(payload),
+        int(payload["requestId"]),
+        chain[0],
+        str(firmware["signature"]),
+    )
 
     async def work() -> None:
-        job = point.jobs.update(str(firmware["location"]), signed=True, request_id=int(payload["requestId"]))
-        point.spawn(job)
+        point.spawn(point.jobs.update(update))
 
     return _status("Accepted", work)
 
 
 async def _diagnostics(point: ChargePoint, payload: Payload) -> Answer:
     async def work() -> None:
-        job = point.jobs.upload(str(payload["location"]), "DiagnosticsStatusNotification", "diagnostics")
+        job = point.jobs.upload(
+            str(payload["location"]), "DiagnosticsStatusNotification", "diagnostics", retries=Retries.of(payload)
+        )
         point.spawn(job)
 
     return Answer({"fileName": point.jobs.file_name("diagnostics")}, work)
@@ -142,7 +154,9 @@ async def _get_log(point: ChargePoint, payload: Payload) -> Answer:
         return _status("Rejected")
 
     async def work() -> None:
-        job = point.jobs.upload(location, "LogStatusNotification", kind, int(payload["requestId"]))
+        job = point.jobs.upload(
+            location, "LogStatusNotification", kind, int(payload["requestId"]), retries=Retries.of(payload)
+        )
         point.spawn(job)
 
     status = "AcceptedCanceled" if point.jobs.uploading else "Accepted"

@@ -6,11 +6,32 @@ from typing import Any
 from evpower.commands import service
 from evpower.commands.models import Command, CommandStatus, NewCommand
 from evpower.db import Conn, PooledDatabase
+from evpower.ids import new_id
+from evpower.jobs import service as jobs
+from evpower.jobs.models import Job, JobKind, JobState, NewJob
+from evpower.stations import service as stations
 from infra.local.simulator import ChargePoint
 from socket_tier.tier import SocketTier
 from tests.fakes.file_server import FileServer
+from tests.fakes.firmware import Maker
 from tests.fakes.network import Network
 from tests.fakes.stations import until
+
+
+async def started(tier: SocketTier, db: PooledDatabase, new: NewJob) -> Job:
+    """Begin a job as the API does, and return it when it has ended."""
+    now = datetime.now(UTC)
+    begun = await db.run(lambda conn: jobs.start(conn, "station-1", new_id(), new, now))
+    assert tier.dispatcher.submit("station-1", begun.command.id)
+    found = begun.job
+
+    async def ended() -> bool:
+        nonlocal found
+        found = await db.run(lambda conn: jobs.find(conn, "station-1", begun.job.id))
+        return not found.seen(datetime.now(UTC))[0].is_open
+
+    await until(ended, f"the end of the {new.kind} job")
+    return found
 
 
 async def run(tier: SocketTier, db: PooledDatabase, action: str, **payload: Any) -> Command:
@@ -69,3 +90,64 @@ async def test_a_log_is_uploaded_and_firmware_is_downloaded(
             # The server itself refuses to send what the specification does not allow.
             command = await run(tier, db, "UpdateFirmware", location="no address", retrieveDate=when)
             assert command.status is CommandStatus.FAILED
+
+
+async def test_jobs_follow_what_the_charger_tells(tier: SocketTier, db: PooledDatabase, network: Network) -> None:
+    maker = Maker.create()
+    with FileServer().running() as store:
+        store.files["/image"] = b"image"
+
+        def new(kind: JobKind, path: str, **more: Any) -> NewJob:
+            location = f"{store.url}{path}"
+            return NewJob(kind, location, location, "test", timedelta(minutes=5), **more)
+
+        async with ChargePoint(f"ws://127.0.0.1:{tier.port}/ocpp", "station-1") as point:
+            await point.wait_online()
+            log = await started(tier, db, new(JobKind.LOG, "/log", log_type="SecurityLog"))
+            assert (log.state, log.file_name) == (JobState.SUCCEEDED, "station-1-SecurityLog.log")
+            assert [step["status"] for step in log.steps] == ["Uploading", "Uploaded"]
+            assert store.files["/log"]
+            refused = await started(tier, db, new(JobKind.DIAGNOSTICS, "/refused"))
+            assert (refused.state, refused.charger_status) == (JobState.FAILED, "UploadFailed")
+            signed = {"signing_certificate": maker.certificate, "signature": maker.sign(b"image")}
+            update = await started(tier, db, new(JobKind.SIGNED_FIRMWARE, "/image", **signed))
+            words = ["Downloading", "Downloaded", "SignatureVerified", "Installing", "Installed"]
+            assert (update.state, [step["status"] for step in update.steps]) == (JobState.SUCCEEDED, words)
+            assert point.jobs.firmware == b"image"
+            forged = {**signed, "signature": maker.sign(b"another")}
+            update = await started(tier, db, new(JobKind.SIGNED_FIRMWARE, "/image", **forged))
+            assert (update.state, update.error) == (JobState.FAILED, "the charger reported InvalidSignature")
+            no_certificate = {**signed, "signing_certificate": "none"}
+            update = await started(tier, db, new(JobKind.SIGNED_FIRMWARE, "/image", **no_certificate))
+            assert (update.state, update.error) == (JobState.REJECTED, "the charger answered InvalidCertificate")
+            plain = await started(tier, db, new(JobKind.FIRMWARE, "/nothing"))
+            assert (plain.state, plain.error) == (JobState.FAILED, "the charger reported DownloadFailed")
+
+
+async def test_reading_a_part_and_changing_a_key_keep_the_stored_configuration_true(
+    tier: SocketTier, db: PooledDatabase, network: Network
+) -> None:
+    async def stored() -> dict[str, str]:
+        return await db.run(lambda conn: stations.configuration(conn, "station-1"))
+
+    async with ChargePoint(f"ws://127.0.0.1:{tier.port}/ocpp", "station-1") as point:
+        await point.wait_online()
+
+        async def read() -> bool:
+            return "connectiontimeout" in await stored()
+
+        await until(read, "the configuration after the boot")
+        whole = await stored()
+        command = await run(tier, db, "GetConfiguration", key=["ResetRetries", "NoSuchKey"])
+        assert command.status is CommandStatus.ACCEPTED
+        command = await run(tier, db, "ChangeConfiguration", key="ConnectionTimeOut", value="75")
+        assert command.status is CommandStatus.ACCEPTED
+
+        async def changed() -> bool:
+            return (await stored())["connectiontimeout"] == "75"
+
+        await until(changed, "the changed key")
+        assert (await stored()).keys() == whole.keys()
+        command = await run(tier, db, "ChangeConfiguration", key="ResetRetries", value="no number")
+        assert command.status is CommandStatus.REJECTED
+        assert (await stored())["resetretries"] == whole["resetretries"]

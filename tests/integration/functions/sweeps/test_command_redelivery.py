@@ -78,7 +78,7 @@ async def test_what_lapsed_is_sent_again_once(
     # Again at once: nothing is due, nothing is sent twice.
     assert (await work(deps, EVENT))["seen"] == 0
     clock.advance(4 * MINUTE)
-    assert await work(deps, EVENT) == {"seen": 4, "expired": 3, "failed": 0, "sent_again": 1}
+    assert await work(deps, EVENT) == {"seen": 4, "expired": 3, "failed": 0, "sent_again": 1, "jobs_expired": 0}
     assert [m["command_id"] for m in received(sqs)] == [fresh]
 
 

@@ -13,6 +13,7 @@ from infra.local.simulator.profiles import Profiles
 from infra.local.simulator.schema import SERVER_ACTIONS
 from tests.fakes.certificates import Authority
 from tests.fakes.file_server import FileServer
+from tests.fakes.firmware import Maker
 from tests.fakes.ocpp16_commands import CASES, CERTIFICATE
 
 from .conftest import Central
@@ -156,6 +157,40 @@ async def test_firmware_is_downloaded_and_told_step_by_step(
     assert point.jobs.firmware == b"\x7fnew"
     await central.call("UpdateFirmware", {"location": f"{store.url}/nothing", "retrieveDate": when})
     await point.wait_for(lambda: told()[-1:] == ["DownloadFailed"])
+    # Tried again until it is there.
+    missing = {"location": f"{store.url}/late", "retrieveDate": when, "retries": 100, "retryInterval": 0}
+    await central.call("UpdateFirmware", missing)
+    await point.wait_for(lambda: told()[-1:] == ["Downloading"])
+    store.files["/late"] = b"late"
+    await point.wait_for(lambda: point.jobs.firmware == b"late" and told()[-1:] == ["Installed"])
+
+
+@pytest.mark.parametrize("kind", ["rsa", "ec"])
+async def test_signed_firmware_is_installed_only_with_its_signature(
+    central: Central, point: ChargePoint, store: FileServer, kind: str
+) -> None:
+    maker, image = Maker.create(kind), b"signed image"
+    firmware = {
+        "location": f"{store.url}/image",
+        "retrieveDateTime": "2026-06-01T10:00:00Z",
+        "signingCertificate": maker.certificate,
+        "signature": maker.sign(image),
+    }
+
+    def told() -> list[str]:
+        return [payload["status"] for payload in central.of("SignedFirmwareStatusNotification")]
+
+    store.files["/image"] = image + b" changed on its way"
+    assert await word(central, "SignedUpdateFirmware", requestId=1, firmware=firmware) == "Accepted"
+    await point.wait_for(lambda: told() == ["Downloading", "Downloaded", "InvalidSignature"])
+    assert point.jobs.firmware is None
+    store.files["/image"] = image
+    assert await word(central, "SignedUpdateFirmware", requestId=2, firmware=firmware) == "Accepted"
+    steps = ["Downloading", "Downloaded", "SignatureVerified", "Installing", "Installed"]
+    await point.wait_for(lambda: told()[3:] == steps)
+    assert point.jobs.firmware == image
+    firmware = {**firmware, "signingCertificate": "no certificate"}
+    assert await word(central, "SignedUpdateFirmware", requestId=3, firmware=firmware) == "InvalidCertificate"
 
 
 async def test_logs_are_uploaded_and_told_step_by_step(central: Central, point: ChargePoint, store: FileServer) -> None:
