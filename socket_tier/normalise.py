@@ -7,7 +7,7 @@ cleaned of NUL. A value that cannot be read is left out and flagged, never guess
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
+from decimal import MIN_EMIN, ROUND_HALF_UP, Decimal, InvalidOperation
 from typing import Any
 
 import orjson
@@ -63,7 +63,7 @@ class _Meaning:
     largest: Decimal = _ONE
     rank: int = 0
     phase: str | None = None  # None: the total
-    certain: int = -1  # a value of no more digits before the point needs no look at its size and no conversion
+    certain: int = MIN_EMIN  # a value of no more digits before the point needs no look at its size and no conversion
 
 
 # A charger says the same few words in every message; what they mean is worked out once. Bounded, and only for words
@@ -99,7 +99,7 @@ def _interpret(
     if kind == "N":
         return _Meaning()
     rank = _LOCATION_RANK.get(location, 5)
-    certain = largest.adjusted() if factor == _ONE and field not in ("temperature_c", "soc_percent") else -1
+    certain = largest.adjusted() if factor == _ONE and field not in ("temperature_c", "soc_percent") else MIN_EMIN
     return _Meaning(field, None, factor, name, step, largest, rank, kind, certain)
 
 
