@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import orjson
@@ -10,12 +11,17 @@ import pytest
 from psycopg.rows import dict_row
 
 from evpower.accounts import repository as accounts
+from evpower.admin.desk_models import CardFilter, QuarantineFilter
 from evpower.admin.models import Scope, SessionFilter, Slice
+from evpower.admin.repository import cards as staff_cards
 from evpower.admin.repository import clients as staff_clients
+from evpower.admin.repository import quarantine as staff_quarantine
+from evpower.admin.repository import reviews as staff_reviews
 from evpower.admin.repository import sessions as staff_sessions
 from evpower.admin.repository import stations as staff_stations
 from evpower.balance import repository as balance
-from evpower.charging.repository import meter_values, sessions, sweeps, transactions
+from evpower.charging.models import StartTransaction
+from evpower.charging.repository import id_tags, meter_values, sessions, sweeps, transactions
 from evpower.commands import repository as commands
 from evpower.config import Settings
 from evpower.db import Conn, retention
@@ -27,6 +33,7 @@ from tests.integration.evpower.db import network
 
 NOW = datetime.now(UTC)
 AGO = NOW - timedelta(hours=1)
+START = StartTransaction("s8", 1, "TAG7", Decimal(0), NOW - timedelta(days=20_000), NOW, 8, "m")
 
 # A network some months old: 2,000 clients, 20,000 ended sessions, 40,000 ledger rows and so on, a few live ones.
 _GROW = """
@@ -72,6 +79,7 @@ INSERT INTO station_commands (id, station_id, action, status, expires_at, reques
 INSERT INTO ocpp_transactions (id, station_id, connector_id, id_tag, meter_start, started_at, session_id, status)
     SELECT n, 's' || (n % 1000 + 1), 1, 'TAG' || n, 0, now() - n * interval '10 minutes', 'x' || n,
            CASE WHEN n > 19950 THEN 'active' ELSE 'stopped' END FROM generate_series(1, 20000) n;
+SELECT setval('ocpp_transaction_id_seq', 100000);
 INSERT INTO ocpp_meter_values (station_id, connector_id, session_id, received_at, raw)
     SELECT 's' || (n % 1000 + 1), 1, 'x' || (n % 20000 + 1), now() - n * interval '1 second', '{}'
       FROM generate_series(1, 20000) n;
@@ -84,6 +92,14 @@ INSERT INTO push_outbox (user_id, event, dedup_key, state, created_at)
 INSERT INTO idempotency_keys (scope, key, fingerprint, created_at)
     SELECT 's', 'k' || n, 'f', now() - n * interval '10 minutes' FROM generate_series(1, 20000) n;
 INSERT INTO used_nonces SELECT 'n' || n, now() - n * interval '10 minutes' FROM generate_series(1, 20000) n;
+INSERT INTO quarantined_messages (station_id, action, reason, payload, fingerprint, received_at, resolved_at)
+    SELECT 's' || (n % 1000 + 1), 'StopTransaction', 'r', '{}', 'f' || n, now() - n * interval '10 minutes',
+           CASE WHEN n > 50 THEN now() END FROM generate_series(1, 20000) n;
+INSERT INTO id_tags (id_tag, client_id, created_at, parent_id_tag)
+    SELECT 'TAG' || n, 'c' || (n % 2000 + 1), now() - n * interval '10 minutes', 'P' || (n % 100)
+      FROM generate_series(1, 20000) n;
+INSERT INTO session_reviews (session_id, action, actor, note, created_at)
+    SELECT 'x' || n, 'close', 'test', 'note', now() FROM generate_series(1, 20000) n;
 INSERT INTO rate_counters SELECT 'b' || n, now() - n * interval '10 minutes', 1 FROM generate_series(1, 20000) n;
 SET session_replication_role = DEFAULT;
 ANALYZE;
@@ -91,7 +107,8 @@ ANALYZE;
 BIG = {
     "clients", "charging_sessions", "payment_transactions_odengi", "balance_topups", "payment_inbox", "topup_refunds",
     "station_commands", "ocpp_transactions", "ocpp_meter_values", "station_events", "audit_logs", "push_outbox",
-    "idempotency_keys", "used_nonces", "rate_counters", "settlements",
+    "idempotency_keys", "used_nonces", "rate_counters", "settlements", "quarantined_messages", "id_tags",
+    "session_reviews",
 }  # fmt: skip
 
 
@@ -203,6 +220,15 @@ async def test_the_audit_scans_no_table_that_grows_with_business(explain: Explai
     assert set(plan.scans) <= {"clients"}
 
 
+async def _starts(conn: Conn) -> None:
+    """A start that is new, repeated, another charge with the same content, and the end of that one."""
+    assert (await transactions.insert(conn, START))[1]
+    assert not (await transactions.insert(conn, START))[1]
+    again, created = await transactions.insert_again(conn, START, 1)
+    assert created
+    assert not await transactions.same_stop_before(conn, again, meter_stop=Decimal(5), stopped_at=NOW)
+
+
 HOT: dict[str, Work] = {
     "client": lambda c: accounts.get_client(c, "c7"),
     "client_locked": lambda c: accounts.lock_client(c, "c7"),
@@ -221,6 +247,11 @@ HOT: dict[str, Work] = {
     "transaction": lambda c: transactions.get(c, "s8", 7),
     "active_with_tag": lambda c: transactions.active_with_tag(c, "s8", "TAG7"),
     "meter_context": lambda c: meter_values.context_row(c, "s8", 7),
+    "start_repeated": _starts,
+    "unnamed_transaction": lambda c: meter_values.unnamed_transaction(c, "s8", 1, AGO, NOW),
+    "card": lambda c: id_tags.by_tag(c, "tag7"),
+    "card_was_used": lambda c: id_tags.was_used(c, "tag7"),
+    "running_by_cards": lambda c: sessions.live_of_cards(c, "s7", "TAG7", "p7"),
     "queued_for": lambda c: commands.queued_for(c, {f"s{n}": n for n in range(1, 50)}, NOW, 200),
 }
 
@@ -243,6 +274,7 @@ async def test_policies_of_the_api_do_not_take_the_indexes_away(explain: Explain
     assert plan.scans == []
 
 
+_EVERY_MESSAGE, _OPEN = QuarantineFilter(), QuarantineFilter(is_open=True)
 OWNER, ALL = Scope(everything=False, owner_id="owner"), Scope(everything=True)
 PART = Slice(50)
 STAFF: dict[str, Work] = {
@@ -256,6 +288,18 @@ STAFF: dict[str, Work] = {
     "sessions_of_a_client": lambda c: staff_sessions.recent_of_client(c, OWNER, "c7", 10),
     "client": lambda c: staff_clients.find(c, OWNER, "c7"),
     "dashboard": lambda c: staff_stations.session_sums(c, ALL, AGO),
+    "messages": lambda c: staff_quarantine.page(c, ALL, _OPEN, PART),
+    "own_messages": lambda c: staff_quarantine.page(c, OWNER, _EVERY_MESSAGE, PART),
+    "messages_of_a_station": lambda c: staff_quarantine.page(c, ALL, QuarantineFilter("sn7"), PART),
+    "message": lambda c: staff_quarantine.find(c, OWNER, 7),
+    "card": lambda c: staff_cards.find(c, 7),
+    "cards_of_a_client": lambda c: staff_cards.page(c, CardFilter(client_id="c7"), PART),
+    "sessions_for_review": lambda c: staff_sessions.page(c, ALL, SessionFilter(needs_review=True), PART),
+    "readings_of_a_session": lambda c: staff_reviews.readings(c, "x7", AGO),
+    "transactions_of_a_session": lambda c: staff_reviews.transactions(c, "x7"),
+    "settlements_of_a_session": lambda c: staff_reviews.settlements(c, "x7"),
+    "ledger_of_a_session": lambda c: staff_reviews.ledger(c, "x7"),
+    "acts_of_a_session": lambda c: staff_reviews.acts(c, "x7"),
     "own_dashboard": lambda c: staff_stations.session_sums(c, OWNER, AGO),
 }
 

@@ -198,7 +198,7 @@ def test_anon_sees_the_open_network_without_keys(as_role: As) -> None:
      "station_messages", "station_messages_default",
      "ocpp_transactions", "settlements", "write_offs", "tariff_plans", "client_tariffs", "promo_codes",
      "idempotency_keys", "push_outbox", "ocpp_station_status", "quarantined_messages", "otp_codes", "refresh_tokens",
-     "devices", "push_subscriptions"],
+     "devices", "push_subscriptions", "session_reviews"],
 )  # fmt: skip
 def test_anon_sees_nothing_of_people_and_money(as_role: As, table: str) -> None:
     with refused():
@@ -207,8 +207,11 @@ def test_anon_sees_nothing_of_people_and_money(as_role: As, table: str) -> None:
 
 def test_no_partition_is_a_way_round_the_policies(as_role: As, shared_url: str) -> None:
     with network.owner(shared_url) as conn:
-        partitions = column(conn, "SELECT inhrelid::regclass::text FROM pg_inherits"
-                                  " WHERE inhparent IN ('ocpp_meter_values'::regclass, 'station_messages'::regclass)")  # fmt: skip
+        partitions = column(
+            conn,
+            "SELECT inhrelid::regclass::text FROM pg_inherits"
+            " WHERE inhparent IN ('ocpp_meter_values'::regclass, 'station_messages'::regclass)",
+        )
     assert len(partitions) >= 4 + 9
     for role in ("anon", "authenticated", "service_role", "evpower_api", "evpower_worker"):
         conn = as_role(role, sub=A)
@@ -233,6 +236,19 @@ def test_the_api_sees_its_callers_rows_and_with_a_wide_scope_all(as_role: As, sh
         assert column(as_role("evpower_api", evp_scope=scope), f"SELECT count(*) FROM {table}") == everything
 
 
+def test_what_staff_did_about_a_session_is_not_its_client_s_to_see(as_role: As) -> None:
+    insert = (
+        "INSERT INTO session_reviews (session_id, action, actor, note, created_at)"
+        " VALUES (%s, 'close', 'x', 'x', now())"
+    )
+    conn = as_role("evpower_api", sub=A)
+    assert column(conn, "SELECT count(*) FROM session_reviews") == [0]
+    with refused():
+        conn.execute(insert, ("session-a",))
+    with refused():
+        as_role("authenticated", sub=A).execute("SELECT * FROM session_reviews")
+
+
 def test_a_scope_is_not_the_apps_to_claim(as_role: As) -> None:
     """A Supabase token could carry a claim of any name; only our own role's policies look at the scope."""
     conn = as_role("authenticated", sub=A, evp_scope="system")
@@ -255,7 +271,7 @@ def test_the_api_cannot_book_for_another_client(as_role: As) -> None:
 @pytest.mark.parametrize("role", ["evpower_api", "evpower_worker", "service_role"])
 def test_booked_rows_stay_as_they_are(as_role: As, role: str) -> None:
     conn = as_role(role, evp_scope="system")
-    for table in ("payment_transactions_odengi", "settlements"):
+    for table in ("payment_transactions_odengi", "settlements", "session_reviews"):
         for statement in (
             f"DELETE FROM {table}",
             f"TRUNCATE {table} CASCADE",

@@ -113,7 +113,7 @@ async def review(conn: Conn, scope: Scope, session_id: str) -> SessionReview:
         written_off=row["written_off_amount"],
         stop_reason=row["stop_reason"],
         stop_initiator=row["stop_initiator"],
-        readings=await reviews.readings(conn, session_id),
+        readings=await reviews.readings(conn, session_id, session.created_at),
         transactions=await reviews.transactions(conn, session_id),
         settlements=await reviews.settlements(conn, session_id),
         ledger=await reviews.ledger(conn, session_id),

@@ -1,11 +1,14 @@
 """What explains a session's bill: its meter, transactions, settlements, ledger rows, and what staff did."""
 
+from datetime import datetime, timedelta
 from typing import Any
 
 from evpower.admin.desk_models import MeterSummary
 from evpower.charging.staff_models import ReviewAct
 from evpower.db import Conn
 
+# A session that was opened for a replayed start carries its begin, so nothing is older; clocks of ours may differ.
+_MARGIN = timedelta(minutes=10)
 _ACT = ", ".join(ReviewAct.__dataclass_fields__)
 
 
@@ -21,15 +24,17 @@ async def session_row(conn: Conn, session_id: str) -> dict[str, Any]:
     return row
 
 
-async def readings(conn: Conn, session_id: str) -> MeterSummary:
+async def readings(conn: Conn, session_id: str, since: datetime) -> MeterSummary:
+    """``since``: when the session was made; what came before is not looked through."""
     cursor = await conn.execute(
         """SELECT count(*) AS count, count(*) FILTER (WHERE cardinality(flags) > 0) AS flagged,
                   min(received_at) AS first_at, max(received_at) AS last_at, min(energy_wh) AS lowest_wh,
                   max(energy_wh) AS highest_wh,
                   (SELECT coalesce(array_agg(DISTINCT flag ORDER BY flag), '{}')
-                     FROM ocpp_meter_values v, unnest(flags) flag WHERE v.session_id = %(id)s) AS flags
-             FROM ocpp_meter_values WHERE session_id = %(id)s""",
-        {"id": session_id},
+                     FROM ocpp_meter_values v, unnest(flags) flag
+                    WHERE v.session_id = %(id)s AND v.received_at BETWEEN %(since)s AND now()) AS flags
+             FROM ocpp_meter_values WHERE session_id = %(id)s AND received_at BETWEEN %(since)s AND now()""",
+        {"id": session_id, "since": since - _MARGIN},
     )
     row = await cursor.fetchone()
     assert row is not None

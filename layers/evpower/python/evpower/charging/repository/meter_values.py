@@ -112,17 +112,19 @@ async def context_row(conn: Conn, station_id: str, transaction_id: int) -> dict[
     return await cursor.fetchone()
 
 
-async def unnamed_transaction(conn: Conn, station_id: str, connector_id: int, since: datetime) -> int | None:
+async def unnamed_transaction(
+    conn: Conn, station_id: str, connector_id: int, since: datetime, until: datetime
+) -> int | None:
     """The one transaction with a live session on the connector, unless the station names transactions in readings."""
     cursor = await conn.execute(
         """SELECT t.id FROM ocpp_transactions t
              JOIN charging_sessions s ON s.ocpp_transaction_id = t.id AND s.state IN ('charging', 'stopping')
             WHERE t.station_id = %(station)s AND t.connector_id = %(connector)s AND t.status = 'active'
               AND NOT EXISTS (SELECT FROM ocpp_meter_values v
-                               WHERE v.station_id = %(station)s AND v.received_at > %(since)s
+                               WHERE v.station_id = %(station)s AND v.received_at BETWEEN %(since)s AND %(until)s
                                  AND v.transaction_id > 0 AND NOT coalesce(v.flags @> %(own)s, false))
             LIMIT 2""",
-        {"station": station_id, "connector": connector_id, "since": since, "own": [TRANSACTION_DATA]},
+        {"station": station_id, "connector": connector_id, "since": since, "until": until, "own": [TRANSACTION_DATA]},
     )
     rows = await cursor.fetchall()
     return int(rows[0]["id"]) if len(rows) == 1 else None

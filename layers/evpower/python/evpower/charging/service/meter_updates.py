@@ -50,7 +50,7 @@ async def meter_context(conn: Conn, station_id: str, transaction_id: int) -> Met
 
 async def unnamed_transaction(conn: Conn, station_id: str, connector_id: int, now: datetime) -> int | None:
     """The running transaction of a connector whose station has never named one in its readings of the last days."""
-    return await meter_values.unnamed_transaction(conn, station_id, connector_id, now - _NAMING_MEMORY)
+    return await meter_values.unnamed_transaction(conn, station_id, connector_id, now - _NAMING_MEMORY, now)
 
 
 async def flush_readings(conn: Conn, batch: Sequence[MeterUpdate]) -> frozenset[int]:
