@@ -18,12 +18,12 @@ async def run(deps: SweepDeps, now: datetime) -> dict[str, int]:
     offline_after = timedelta(seconds=settings.station_offline_after_s)
     soon = max(settings.certificate_warnings)
 
-    async def measure(conn: Conn) -> dict[str, float]:
+    async def measure(conn: Conn) -> tuple[dict[str, float], int]:
         signs = await vital_signs.measure(conn, now, offline_after=offline_after)
-        ending = await expiry.count(conn, [soon], now)
-        return signs | {"CertificatesExpiring": ending[soon]}
+        return signs, (await expiry.count(conn, [soon], now))[soon]
 
     metrics.emit(resting("functions", "both"))
-    signs = await deps.database.run(measure)
+    signs, certificates = await deps.database.run(measure)
     metrics.emit(signs)
-    return {"measured": len(signs)}
+    metrics.emit({"CertificatesExpiring": certificates})
+    return {"measured": len(signs) + 1}
