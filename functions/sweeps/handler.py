@@ -31,6 +31,7 @@ SWEEPS = (
     "certificates",
     "housekeeping",
     "vital_signs",
+    "charger_state",
 )
 """Names of the schedules, and of the modules that do their work."""
 
