@@ -17,6 +17,8 @@ from evpower.commands.models import Command, CommandFilter
 from evpower.db import Conn
 from evpower.jobs import service as jobs
 from evpower.jobs.models import Job, JobFilter
+from evpower.message_log import service as message_log
+from evpower.message_log.models import Entry
 from evpower.stations import inspection
 from evpower.stations import service as stations
 from evpower.stations.inspected import (
@@ -32,6 +34,7 @@ from functions.api.periods import PeriodBound, begin_of, end_of
 from functions.api.routes.admin import station_item
 from functions.api.routes.admin_commands import command_view
 from functions.api.routes.admin_jobs import job_view
+from functions.api.routes.admin_messages import message_view
 from functions.api.routing import DepsParam, Limit, router
 from functions.api.schemas.admin_station import (
     BootView,
@@ -73,6 +76,7 @@ class _Seen:
     events: list[StationEvent]
     commands: list[Command]
     jobs: list[Job]
+    messages: tuple[Entry, ...]
 
 
 @routes.get("/{station_id}/detail", response_model=StationDetailAnswer, summary="A station in full")
@@ -94,6 +98,7 @@ async def detail(station_id: IdIn, staff: StaffParam, deps: DepsParam) -> Statio
             events=await inspection.events(conn, record.id, EventFilter(), None, _NEWEST),
             commands=await commands.page(conn, record.id, CommandFilter(), _NEWEST),
             jobs=await jobs.page(conn, record.id, JobFilter(is_open=True), now, _NEWEST),
+            messages=await message_log.latest(conn, record.id, _NEWEST),
         )
 
     seen = await staff.run(look)
@@ -113,7 +118,7 @@ def _detail(seen: _Seen, now: datetime) -> StationDetail:
         events=[_event(item) for item in seen.events],
         commands=[command_view(item) for item in seen.commands],
         jobs=[job_view(item, now) for item in seen.jobs],
-        messages=[],
+        messages=[message_view(item) for item in seen.messages],
     )
 
 

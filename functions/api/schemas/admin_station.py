@@ -127,6 +127,20 @@ class EventsAnswer(Answer):
     data: EventsData
 
 
+class LatestMessage(ResponseModel):
+    """A CALL with its answer (``in``: the charger's), or an ``event`` of the connection."""
+
+    at: Moment
+    direction: Literal["in", "out", "event"]
+    action: str | None
+    message_id: str | None
+    request: Any
+    response: Any
+    error: str | None
+    latency_ms: float | None
+    is_truncated: bool
+
+
 class StationDetail(ResponseModel):
     """A station with all that an operator looks for first: the newest 20 of each list, and what is open."""
 
@@ -140,7 +154,7 @@ class StationDetail(ResponseModel):
     events: list[EventView]
     commands: list[CommandView]
     jobs: Annotated[list[JobView], Field(description="open ones")]
-    messages: Annotated[list[dict[str, Any]], Field(description="as `GET .../messages` lists them")]
+    messages: Annotated[list[LatestMessage], Field(description="frames and connection events, secrets masked")]
 
 
 class StationDetailAnswer(Answer):

@@ -5,6 +5,7 @@ from typing import Any
 from tests.integration.contract.expected_staff import ADMIN_STATION, data
 from tests.integration.contract.shapes import FILLED, FLAG, INTEGER, MOMENT, NUMBER, OBJECT, TEXT, nullable, one_of
 
+ANY = lambda value: True  # noqa: E731 - what chargers send has any form
 STATION = "/api/v1/admin/stations/{station_id}"
 
 COMMAND = {
@@ -145,7 +146,19 @@ DETAIL = data(
         "events": [EVENT],
         "commands": [COMMAND],
         "jobs": [JOB],
-        "messages": [OBJECT],
+        "messages": [
+            {
+                "at": MOMENT,
+                "direction": one_of("in", "out", "event"),
+                "action": nullable(FILLED),
+                "message_id": nullable(FILLED),
+                "request": nullable(ANY),
+                "response": nullable(ANY),
+                "error": nullable(FILLED),
+                "latency_ms": nullable(NUMBER),
+                "is_truncated": FLAG,
+            }
+        ],
     }
 )
 

@@ -7,6 +7,8 @@ from evpower.commands import service as commands
 from evpower.commands.models import CommandStatus
 from evpower.jobs import service as jobs
 from evpower.jobs.models import JobKind
+from evpower.message_log import service as message_log
+from evpower.message_log.models import Direction, NewEntry
 from evpower.stations import service as stations
 from evpower.stations.models import BootInfo, StatusReport
 from tests.fakes.file_store import MemoryFileStore
@@ -46,6 +48,7 @@ async def record_commands(on: Recorder) -> None:
     await _commands(on)
     await _jobs(on)
     await _live(on)
+    await _messages(on)
     await on.call("OD1", client=FIRST_OPERATOR, station_id=STATION)
     await on.call("OD1", client=ROOT, station_id="st-2")
 
@@ -133,6 +136,18 @@ async def _jobs(on: Recorder) -> None:
     await _report(on, JobKind.LOG, log["request_id"], "Uploading")
     body = {"location": "ftp://files.example/firmware.bin"}
     await on.call("OJ1", body, client=FIRST, station_id=STATION)
+
+
+async def _messages(on: Recorder) -> None:
+    """An exchange and one that failed."""
+    at = on.api.deps.clock.now().timestamp()
+    frames = b'[2,"m1","Heartbeat",{}]', b'[3,"m1",{"currentTime":"2026-01-15T06:00:00Z"}]'
+    entries = [
+        NewEntry(STATION, at, Direction.IN, "Heartbeat", "m1", *frames, latency_s=0.002),
+        NewEntry(STATION, at + 1, Direction.OUT, "Reset", "m2", b'[2,"m2","Reset",{"type":"Soft"}]', error="timeout"),
+    ]
+    async with on.api.db.transaction() as conn:
+        await message_log.store(conn, [message_log.row_of(entry) for entry in entries])
 
 
 async def _live(on: Recorder) -> None:
