@@ -115,11 +115,22 @@ class Gate:
         return None
 
     async def admit(self, request: UpgradeRequest) -> Pass | Refusal:
-        """Decide about a charger's upgrade request."""
+        """Decide about a charger's upgrade request. An admitted one is counted: :meth:`leave` must follow its end."""
         address = self.address_of(request.peer, request.forwarded_for)
         refusal = self.room_for(address)
         if refusal is not None:
             return refusal
+        # Counted from here on, not from the end of the look-up: or a crowd would be let in while the first is judged.
+        self.enter(address)
+        verdict: Pass | Refusal | None = None
+        try:
+            verdict = await self._judge(request, address)
+        finally:
+            if not isinstance(verdict, Pass):
+                self.leave(address)
+        return verdict
+
+    async def _judge(self, request: UpgradeRequest, address: str) -> Pass | Refusal:
         reference = rules.station_reference(request.path)
         if reference is None:
             return Refusal(HTTPStatus.NOT_FOUND, "Chargers connect at /ocpp/{station id} or /ws/{station id}.")

@@ -25,6 +25,7 @@ from socket_tier import metrics
 from socket_tier.admission import Refusal, station_reference
 from socket_tier.frames import frame_size, is_no_frame, text_frame, whole_text
 from socket_tier.gate import SERIAL_SUFFIX, SUBJECT_SUFFIX, Gate, Pass, UpgradeRequest
+from socket_tier.handshakes import CountedSocket, Handshakes
 from socket_tier.message_log import MessageLog
 
 log = get_logger(__name__)
@@ -42,7 +43,7 @@ Sink = Callable[[bytes], None]
 """Takes one message; must not raise."""
 
 
-class TierSocket(ServerConnection):
+class TierSocket(CountedSocket):
     """A server socket that carries what the gate decided and hands charger frames over as they arrive.
 
     A charger's messages go straight from the transport to :attr:`sink`: a reader task of its own would cost more
@@ -148,6 +149,8 @@ class TierSocket(ServerConnection):
                 self._deliver(data)
         elif opcode is Opcode.PONG:
             super().process_event(event)
+        elif opcode is Opcode.PING:
+            self._require_reader()  # the library answers pings by itself
 
     def _deliver(self, data: bytes) -> None:
         if self.sink is not None:
@@ -181,11 +184,14 @@ class TierSocket(ServerConnection):
             return False
         # Unfragmented, unmasked, without extensions: building the frame here saves a tenth of an answer's cost.
         self.transport.write(text_frame(frame))
-        if self.transport.get_write_buffer_size() > MAX_UNREAD_BYTES:
-            log.warning("charger does not read its answers", extra={"address": self.address})
-            self.transport.abort()
-            return False
-        return True
+        return self._require_reader()
+
+    def _require_reader(self) -> bool:
+        if self.transport.get_write_buffer_size() <= MAX_UNREAD_BYTES:
+            return True
+        log.warning("charger does not read its answers", extra={"address": self.address})
+        self.transport.abort()
+        return False
 
 
 ChargerHandler = Callable[[TierSocket, Pass], Awaitable[None]]
@@ -223,6 +229,7 @@ class SocketServer:
         self._ready = ready
         self._messages = messages
         self._server: Server | None = None
+        self._handshakes = Handshakes()
 
     async def start(self) -> int:
         """Listen; returns the port (of interest when the configured one is 0)."""
@@ -232,7 +239,7 @@ class SocketServer:
             self._settings.socket_tier_port,
             process_request=self._process_request,
             select_subprotocol=self._select_subprotocol,
-            create_connection=TierSocket,
+            create_connection=self._create_socket,
             compression=None,
             ping_interval=None,
             open_timeout=OPEN_TIMEOUT_S,
@@ -243,6 +250,11 @@ class SocketServer:
             backlog=4096,
         )
         return int(self._server.sockets[0].getsockname()[1])
+
+    def _create_socket(self, *args: Any, **kwargs: Any) -> TierSocket:
+        socket = TierSocket(*args, **kwargs)
+        socket.handshakes = self._handshakes
+        return socket
 
     def stop_accepting(self) -> None:
         """Close the listening socket; open sockets go on."""
@@ -267,7 +279,11 @@ class SocketServer:
         if path.rstrip("/") in self._stream_paths:
             connection.address = self._gate.address_of(peer, forwarded)
             refusal = self._gate.room_for(connection.address)
-            return None if refusal is None else self._refuse(connection, refusal, path)
+            if refusal is not None:
+                return self._refuse(connection, refusal, path)
+            self._gate.enter(connection.address)
+            self._leave_at_end(connection)
+            return None
         certificate = self._settings.client_certificate_header
         verdict = await self._gate.admit(
             UpgradeRequest(
@@ -286,7 +302,11 @@ class SocketServer:
             return self._refuse(connection, verdict, path)
         connection.admitted = verdict
         connection.address = verdict.address
+        self._leave_at_end(connection)
         return None
+
+    def _leave_at_end(self, connection: TierSocket) -> None:
+        connection.at_end(lambda: self._gate.leave(connection.address))
 
     def _refuse(self, connection: TierSocket, refusal: Refusal, path: str) -> Response:
         metrics.refused.labels(str(int(refusal.status))).inc()
@@ -323,7 +343,7 @@ class SocketServer:
 
     async def _handle(self, connection: ServerConnection) -> None:
         assert isinstance(connection, TierSocket)
-        self._gate.enter(connection.address)
+        connection.handshake_ended()
         try:
             if connection.admitted is None:
                 await self._serve_stream(connection, connection.address)
@@ -336,8 +356,6 @@ class SocketServer:
             raise
         except Exception:
             log.exception("socket handler failed")
-        finally:
-            self._gate.leave(connection.address)
 
 
 def _peer(connection: ServerConnection) -> str:
