@@ -276,7 +276,7 @@ def _sweeps() -> Row:
                 tuple(own("SweepFindings", label=name, Sweep="hanging_sessions", Finding=name) for name in hanging),
                 period_s=300,
             ),
-            Widget("Certificates that end soon", (own("CertificatesExpiring", "Maximum"),), period_s=86_400),
+            Widget("Certificates that end soon", (own("CertificatesExpiring", "Maximum"),), period_s=3600),
         ),
     )
 

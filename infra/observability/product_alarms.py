@@ -239,7 +239,7 @@ def _chargers() -> Iterator[Alarm]:
         3,
     )
     yield Alarm("connections-refused", "chargers are refused at the door", own("ConnectionsRefused"), 300, 15 * MINUTE)
-    yield Alarm("certificates-expiring", "certificates end soon", own("CertificatesExpiring", "Maximum"), 1, DAY)
+    yield Alarm("certificates-expiring", "certificates end soon", own("CertificatesExpiring", "Maximum"), 1, HOUR)
 
 
 # Sweeps by how often they run: period, periods, and how many runs may be missing.
