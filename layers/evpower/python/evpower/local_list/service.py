@@ -1,7 +1,7 @@
 """Rules of local lists: off by default, sent in parts, one after the other, verified by the charger's version.
 
 A start that a charger allows by its list while it is offline is settled afterwards by the rules of late transactions
-(docs/local-lists.md): what the driver cannot pay by then is written off. So a list is something that an operator
+(docs/charger-state.md): what the driver cannot pay by then is written off. So a list is something that an operator
 switches on for a station, knowing that.
 """
 
