@@ -79,7 +79,8 @@ def _review(found: SessionReview, deps: Deps) -> ReviewData:
 @routes.get("", response_model=ReviewAnswer)
 async def review(session_id: IdIn, staff: StaffParam, deps: DepsParam) -> ReviewAnswer:
     """R1: why the session wants a look, and all that explains its bill."""
-    found = await staff.run(lambda conn: desk.review(conn, staff.scope, session_id))
+    now = deps.clock.now()
+    found = await staff.run(lambda conn: desk.review(conn, staff.scope, session_id, now))
     return ReviewAnswer(data=_review(found, deps))
 
 

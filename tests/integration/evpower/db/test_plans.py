@@ -295,7 +295,7 @@ STAFF: dict[str, Work] = {
     "card": lambda c: staff_cards.find(c, 7),
     "cards_of_a_client": lambda c: staff_cards.page(c, CardFilter(client_id="c7"), PART),
     "sessions_for_review": lambda c: staff_sessions.page(c, ALL, SessionFilter(needs_review=True), PART),
-    "readings_of_a_session": lambda c: staff_reviews.readings(c, "x7", AGO),
+    "readings_of_a_session": lambda c: staff_reviews.readings(c, "x7", AGO, NOW),
     "transactions_of_a_session": lambda c: staff_reviews.transactions(c, "x7"),
     "settlements_of_a_session": lambda c: staff_reviews.settlements(c, "x7"),
     "ledger_of_a_session": lambda c: staff_reviews.ledger(c, "x7"),

@@ -88,7 +88,7 @@ async def _message(conn: Conn, scope: Scope, message_id: int) -> QuarantinedMess
 # --- Sessions for review ------------------------------------------------------------------------------------------
 
 
-async def review(conn: Conn, scope: Scope, session_id: str) -> SessionReview:
+async def review(conn: Conn, scope: Scope, session_id: str, now: datetime) -> SessionReview:
     """All that explains the bill of a session.
 
     Raises:
@@ -113,7 +113,7 @@ async def review(conn: Conn, scope: Scope, session_id: str) -> SessionReview:
         written_off=row["written_off_amount"],
         stop_reason=row["stop_reason"],
         stop_initiator=row["stop_initiator"],
-        readings=await reviews.readings(conn, session_id, session.created_at),
+        readings=await reviews.readings(conn, session_id, session.created_at, now),
         transactions=await reviews.transactions(conn, session_id),
         settlements=await reviews.settlements(conn, session_id),
         ledger=await reviews.ledger(conn, session_id),

@@ -24,7 +24,7 @@ async def session_row(conn: Conn, session_id: str) -> dict[str, Any]:
     return row
 
 
-async def readings(conn: Conn, session_id: str, since: datetime) -> MeterSummary:
+async def readings(conn: Conn, session_id: str, since: datetime, until: datetime) -> MeterSummary:
     """``since``: when the session was made; what came before is not looked through."""
     cursor = await conn.execute(
         """SELECT count(*) AS count, count(*) FILTER (WHERE cardinality(flags) > 0) AS flagged,
@@ -32,9 +32,9 @@ async def readings(conn: Conn, session_id: str, since: datetime) -> MeterSummary
                   max(energy_wh) AS highest_wh,
                   (SELECT coalesce(array_agg(DISTINCT flag ORDER BY flag), '{}')
                      FROM ocpp_meter_values v, unnest(flags) flag
-                    WHERE v.session_id = %(id)s AND v.received_at BETWEEN %(since)s AND now()) AS flags
-             FROM ocpp_meter_values WHERE session_id = %(id)s AND received_at BETWEEN %(since)s AND now()""",
-        {"id": session_id, "since": since - _MARGIN},
+                    WHERE v.session_id = %(id)s AND v.received_at BETWEEN %(since)s AND %(until)s) AS flags
+             FROM ocpp_meter_values WHERE session_id = %(id)s AND received_at BETWEEN %(since)s AND %(until)s""",
+        {"id": session_id, "since": since - _MARGIN, "until": until + _MARGIN},
     )
     row = await cursor.fetchone()
     assert row is not None
