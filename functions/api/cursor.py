@@ -53,6 +53,17 @@ def after_number(cursor: str | None) -> int | None:
     return number
 
 
+def after_place(cursor: str | None) -> tuple[datetime, int] | None:
+    """Time and number of the row that the cursor names. Raises: ValidationFailed."""
+    found = after_moment(cursor)
+    if found is None:
+        return None
+    moment, number = found
+    if not number.isascii() or not number.isdigit() or len(number) > 18:
+        raise _wrong()
+    return moment, int(number)
+
+
 def after_text(cursor: str | None) -> str | None:
     """Text of the row that the cursor names. Raises: ValidationFailed."""
     if cursor is None:

@@ -9,6 +9,7 @@ from tests.integration.contract import expected_account as account
 from tests.integration.contract import expected_commands as commands
 from tests.integration.contract import expected_desk as desk
 from tests.integration.contract import expected_driving as driving
+from tests.integration.contract import expected_messages as messages
 from tests.integration.contract import expected_security as security
 from tests.integration.contract import expected_staff as staff
 from tests.integration.contract import expected_state as state
@@ -99,6 +100,7 @@ ROUTES: tuple[tuple[str, str, str, Any], ...] = (
     ("D21", "POST", f"{V1}/admin/users/{{user_id}}/activate", account.SUCCESS),
     *desk.ROUTES,
     *commands.ROUTES,
+    *messages.ROUTES,
     *security.ROUTES,
     *state.ROUTES,
     ("G1", "POST", "/api/charging/start", driving.LEGACY_START),
@@ -134,6 +136,7 @@ NEVER_FILLED: dict[str, set[str]] = {
     **security.NEVER_FILLED,
     **state.NEVER_FILLED,
     **commands.NEVER_FILLED,
+    **messages.NEVER_FILLED,
     "C1": {".pricing.next_rate_change", ".pricing.tariff_plan_id", ".pricing.rule_id"},  # the station's own price
     "C3": {".session.message"},
     "C5": {".session.message"},

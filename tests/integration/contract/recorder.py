@@ -114,6 +114,7 @@ async def record(api: Api) -> Recorder:
     """All routes but cards."""
     from tests.integration.contract.recorder_commands import record_commands
     from tests.integration.contract.recorder_desk import record_desk
+    from tests.integration.contract.recorder_messages import record_messages
     from tests.integration.contract.recorder_security import record_security
     from tests.integration.contract.recorder_state import record_state
 
@@ -128,6 +129,7 @@ async def record(api: Api) -> Recorder:
     await _admin(recorder)
     await record_desk(recorder)
     await record_commands(recorder)
+    await record_messages(recorder)
     await record_security(recorder)
     await record_state(recorder)
     return recorder

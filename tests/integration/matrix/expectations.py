@@ -314,6 +314,7 @@ CASES: tuple[Case, ...] = (
     Case("GET", f"{STATION_ROUTE}/detail", staff(outside=NO_STATION), fill=STATION_PATH),
     Case("GET", f"{STATION_ROUTE}/configuration", staff(outside=NO_STATION), fill=STATION_PATH),
     Case("GET", f"{STATION_ROUTE}/events", staff(outside=NO_STATION), fill=STATION_PATH),
+    Case("GET", f"{STATION_ROUTE}/messages", staff(outside=NO_STATION), fill=STATION_PATH),
     Case(
         "POST",
         f"{STATION_ROUTE}/firmware-jobs",
