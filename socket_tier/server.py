@@ -229,7 +229,6 @@ class SocketServer:
         self._ready = ready
         self._messages = messages
         self._server: Server | None = None
-        self._handshakes = Handshakes()
 
     async def start(self) -> int:
         """Listen; returns the port (of interest when the configured one is 0)."""
@@ -239,7 +238,8 @@ class SocketServer:
             self._settings.socket_tier_port,
             process_request=self._process_request,
             select_subprotocol=self._select_subprotocol,
-            create_connection=self._create_socket,
+            # A class of its own for each server, so that its sockets are counted together.
+            create_connection=type("CountedTierSocket", (TierSocket,), {"handshakes": Handshakes()}),
             compression=None,
             ping_interval=None,
             open_timeout=OPEN_TIMEOUT_S,
@@ -250,11 +250,6 @@ class SocketServer:
             backlog=4096,
         )
         return int(self._server.sockets[0].getsockname()[1])
-
-    def _create_socket(self, *args: Any, **kwargs: Any) -> TierSocket:
-        socket = TierSocket(*args, **kwargs)
-        socket.handshakes = self._handshakes
-        return socket
 
     def stop_accepting(self) -> None:
         """Close the listening socket; open sockets go on."""
