@@ -1,5 +1,6 @@
 """Reservations between operator, server and charger: kept, used, refused, cancelled, run out, forgotten, by hand."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,7 +11,7 @@ from evpower.charging import service as charging
 from evpower.charging.models import StartRequest
 from evpower.clock import iso_z
 from evpower.db import PooledDatabase
-from evpower.errors import ConnectorOccupied, StateConflict
+from evpower.errors import ConnectorOccupied, StateConflict, ValidationFailed
 from evpower.reservations import service
 from evpower.reservations.models import NewReservation, Reservation, ReservationState
 from infra.local.simulator import ChargePoint
@@ -143,6 +144,57 @@ async def test_while_the_charger_is_away_the_wish_waits_and_then_fails(operator:
     )
     failed = await read(operator, made.reservation_id)
     assert (failed.state, failed.refusal) == (ReservationState.FAILED, "not delivered")
+
+
+async def test_any_connector_is_reserved_only_where_the_charger_can(operator: Operator) -> None:
+    async with RawCharger.open(url(operator.tier)) as charger:
+        await charger.call("Heartbeat")
+        made, command = await operator.db.run(
+            lambda conn: service.create(conn, wish(0, client_id="client-1"), datetime.now(UTC))
+        )
+        operator.tier.dispatcher.submit(STATION, command.id)
+        frame = await charger.command("ReserveNow")
+        await charger.send([3, frame[1], {"status": "Accepted"}])
+        await operator.ended(command.id)
+        await start(operator, "client-2", 1)  # the charger knows which connector it keeps free
+        frame = await charger.command("RemoteStartTransaction")
+        assert frame[3]["idTag"] != made.id_tag
+        await charger.send([3, frame[1], {"status": "Accepted"}])
+        await start(operator, "client-1", 2)
+        frame = await charger.command("RemoteStartTransaction")
+        assert frame[3] == {"connectorId": 2, "idTag": made.id_tag}
+        await charger.send([3, frame[1], {"status": "Accepted"}])
+        begin = {"connectorId": 2, "idTag": made.id_tag.lower(), "meterStart": 0, "timestamp": iso_z(datetime.now(UTC))}
+        await charger.call("StartTransaction", **begin)  # without the reservation's number
+    assert (await read(operator, made.reservation_id)).state is ReservationState.USED
+    await operator.db.run(
+        lambda conn: conn.execute(
+            """INSERT INTO ocpp_configuration (station_id, key, value)
+               VALUES (%s, 'ReserveConnectorZeroSupported', 'false')""",
+            (STATION,),
+        )
+    )
+    with pytest.raises(ValidationFailed):
+        await operator.db.run(lambda conn: service.create(conn, wish(0), datetime.now(UTC)))
+
+
+async def test_of_two_wishes_at_once_one_is_asked_for(operator: Operator) -> None:
+    async def create(tag: str) -> Reservation | ConnectorOccupied:
+        try:
+            made, _ = await operator.db.run(lambda conn: service.create(conn, wish(1, id_tag=tag), datetime.now(UTC)))
+        except ConnectorOccupied as refused:
+            return refused
+        return made
+
+    results = await asyncio.gather(*(create(f"CARD-{number}") for number in range(4)))
+    assert [type(result) for result in results].count(ConnectorOccupied) == 3
+
+
+@pytest.mark.parametrize("when", [timedelta(0), timedelta(days=8)])
+async def test_a_reservation_ends_in_the_next_days(operator: Operator, when: timedelta) -> None:
+    new = wish(expires_at=datetime.now(UTC) + when)
+    with pytest.raises(ValidationFailed):
+        await operator.db.run(lambda conn: service.create(conn, new, datetime.now(UTC)))
 
 
 async def test_a_reservation_is_cancelled(operator: Operator, point: ChargePoint) -> None:
