@@ -2,7 +2,7 @@
 
 import asyncio
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -111,6 +111,58 @@ async def test_a_card_without_money_is_billed_for_a_replayed_start(driver: Drive
     session = await driver.session(answer.session_id)
     assert (session.final_amount, session.written_off_amount) == (5, Decimal("62.50"))
     assert await money_faults(driver.db) == []
+
+
+@pytest.mark.parametrize("days", [0.1, 5])
+@pytest.mark.parametrize("where", ["elsewhere", "same connector"])
+async def test_a_charge_by_card_told_of_while_the_client_charges_again_is_billed(
+    driver: Driver, where: str, days: float
+) -> None:
+    """It was real, whatever runs now; that goes on untouched."""
+    await sql(driver, "INSERT INTO id_tags (id_tag, client_id) VALUES ('CARD-1', %s)", CLIENT)
+    began = driver.now
+    driver.wait(days=days)
+    await driver.alive()
+    if where == "elsewhere":
+        await driver.start(CLIENT, 2, amount="100")
+    else:
+        await driver.start(OTHER, 1, amount="100")
+    await reconnect(driver)
+    answer = await driver.plug("CARD-1", charger_time=began)
+    assert answer.id_tag_status == "Accepted"
+    assert answer.command_id is None
+    assert answer.session_id is not None
+    session = await driver.session(answer.session_id)
+    assert (session.state, session.reserved_amount, session.start_time) == (SessionState.STOPPED, 0, began)
+    assert (await driver.plug("CARD-1", charger_time=began)).transaction_id == answer.transaction_id
+    for _ in range(2):
+        await driver.unplug(answer.transaction_id, 5000, charger_time=began + timedelta(minutes=30))
+    session = await driver.session(answer.session_id)
+    assert (session.energy_wh, session.final_amount, session.settlement_revision) == (5000, Decimal("67.5"), 2)
+    assert await balance_of(driver.db, CLIENT) == 500 - Decimal("67.5") - (100 if where == "elsewhere" else 0)
+    assert await money_faults(driver.db) == []
+
+
+async def test_a_clockless_charger_cannot_say_that_a_second_charge_is_long_over(driver: Driver) -> None:
+    """Its 1970 may be now: a second charge of the client is refused as everywhere."""
+    await sql(driver, "INSERT INTO id_tags (id_tag, client_id) VALUES ('CARD-1', %s)", CLIENT)
+    await driver.start(CLIENT, 2, amount="100")
+    await reconnect(driver)
+    answer = await driver.plug("CARD-1", charger_time=datetime(1970, 1, 1, tzinfo=UTC))
+    assert (answer.id_tag_status, answer.session_id) == ("ConcurrentTx", None)
+
+
+async def test_a_card_that_expired_after_it_had_charged_is_billed(driver: Driver) -> None:
+    expires = driver.now + timedelta(minutes=30)
+    await sql(driver, "INSERT INTO id_tags (id_tag, client_id, expires_at) VALUES ('CARD-1', %s, %s)", CLIENT, expires)
+    began = driver.now
+    driver.wait(hours=1)
+    await reconnect(driver)
+    assert (await driver.plug("CARD-1", 2)).id_tag_status == "Expired"
+    answer = await driver.plug("CARD-1", charger_time=began)
+    assert answer.id_tag_status == "Accepted"
+    await driver.unplug(answer.transaction_id, 5000, charger_time=began + timedelta(minutes=20))
+    assert await balance_of(driver.db, CLIENT) == 500 - Decimal("67.5")
 
 
 async def spend(driver: Driver, client: str, amount: Decimal) -> None:

@@ -6,7 +6,7 @@ balance is the sum of the ledger, never negative, and every ended session is set
 
 import asyncio
 from collections.abc import Coroutine
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -24,14 +24,17 @@ from evpower.clock import FrozenClock
 from evpower.config import Settings
 from evpower.db import Conn, PooledDatabase
 from evpower.errors import EvPowerError
+from evpower.ids import new_id
 from tests.fakes.network import balance_of, build, money_faults
 from tests.integration.evpower.charging.driver import Driver
 
 CLIENTS = ("client-1", "client-2")
+NO_CLOCK = datetime(1970, 1, 1, tzinfo=UTC)
 CARDS = ("CARD-1", "CARD-2")  # of these clients
 clients = st.sampled_from(CLIENTS)
 connectors = st.sampled_from((1, 2))
 registers = st.integers(-10, 60_000)
+ages = st.sampled_from((0, 0, 40, 4000, 10**9))  # of what a charger tells, s
 picks = st.integers(0, 7)
 
 
@@ -133,14 +136,20 @@ class MoneyMachine(RuleBasedStateMachine):
                 self.sessions.append(started.session.id)
                 self.tags.append(started.session.id_tag)
 
-    @rule(pick=picks, connector=connectors, register=st.integers(-5, 50_000), age=st.sampled_from((0, 0, 40, 4000)))
+    @rule(
+        pick=picks, connector=connectors, register=st.integers(-5, 50_000), age=st.sampled_from((0, 0, 40, 4000, 10**9))
+    )
     def plug(self, pick: int, connector: int, register: int, age: int) -> None:
         tag = self.tags[pick % len(self.tags)]
-        when = self.driver.now - timedelta(seconds=age)
+        # A thousand million seconds ago: the charger has no clock, and each of its charges says the same.
+        when = self.driver.now - timedelta(seconds=age) if age < 10**9 else NO_CLOCK
 
         async def twice() -> list[Any]:
             return await asyncio.gather(
-                *(self.attempt(self.driver.plug(tag, connector, register, charger_time=when)) for _ in range(2))
+                *(
+                    self.attempt(self.driver.plug(tag, connector, register, charger_time=when, message_id=new_id()))
+                    for _ in range(2)
+                )
             )
 
         first, second = self.do(twice())

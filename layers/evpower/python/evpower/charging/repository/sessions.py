@@ -85,13 +85,14 @@ async def insert(
     sample_interval_s: int,
     correlation_id: str | None,
     now: datetime,
+    state: SessionState = SessionState.PENDING,
 ) -> None:
     await conn.execute(
         """
-        INSERT INTO charging_sessions (id, user_id, station_id, connector_id, id_tag, start_source, limit_type,
+        INSERT INTO charging_sessions (id, user_id, station_id, connector_id, id_tag, start_source, state, limit_type,
             limit_value, price, pricing_history_id, promo_code, sample_interval_s, correlation_id, created_at,
             start_time, updated_at)
-        VALUES (%(id)s, %(client_id)s, %(station_id)s, %(connector_id)s, %(id_tag)s, %(start_source)s,
+        VALUES (%(id)s, %(client_id)s, %(station_id)s, %(connector_id)s, %(id_tag)s, %(start_source)s, %(state)s,
             %(limit_type)s, %(limit_value)s, %(price)s, %(history)s, %(promo)s, %(interval)s, %(correlation)s,
             %(now)s, %(now)s, %(now)s)""",
         {
@@ -101,6 +102,7 @@ async def insert(
             "connector_id": connector_id,
             "id_tag": id_tag,
             "start_source": start_source,
+            "state": state.value,
             "limit_type": limit_type.value,
             "limit_value": limit_value,
             "price": Jsonb(price.to_json()),

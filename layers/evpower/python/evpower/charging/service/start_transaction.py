@@ -1,7 +1,7 @@
 """StartTransaction: exactly once by content, bound to the session that waits for it (ocpp.md §3, design: Money)."""
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from evpower import metrics
@@ -20,6 +20,7 @@ from evpower.charging.models import (
 from evpower.charging.repository import sessions, transactions
 from evpower.charging.repository.transactions import Transaction
 from evpower.charging.service.common import command_stop, fence, lock_with_client
+from evpower.charging.service.replayed_card import open_ended_session
 from evpower.charging.service.start import open_session, reserve_money
 from evpower.charging.service.tags import TagVerdict, card_verdict, is_closed_to_drivers
 from evpower.config import get_settings
@@ -203,37 +204,46 @@ async def _is_live(conn: Conn, message: StartTransaction) -> bool:
 
 async def _card_session(conn: Conn, client: Client | None, message: StartTransaction, transaction_id: int) -> _Verdict:
     """A start by RFID card: a session with a reserve of its own, or no."""
-    verdict = await card_verdict(conn, message.id_tag, message.received_at)
+    live = await _is_live(conn, message)
+    replayed_from = None if live else _begin_of_replay(message)
+    verdict = await card_verdict(conn, message.id_tag, replayed_from or message.received_at)
     if client is None:
         return _Verdict(verdict.status)
-    live = await _is_live(conn, message)
+    station = await stations.resolve(conn, message.station_id)
+    assert station is not None
+    busy = verdict.status == "ConcurrentTx"
     # Use case: the card was good while the charger was offline and the driver has charged already. Whatever the
     # balance says now, the session exists and is billed; what cannot be collected is written off. A card that was
     # blocked, because it was stolen perhaps, is not billed to its owner.
-    if verdict.status != "Accepted" and not (verdict.lacks_money and not live):
+    if verdict.status != "Accepted" and not busy and not (verdict.lacks_money and not live):
         return _Verdict(verdict.status)
     if live and await is_closed_to_drivers(conn, message.station_id):
         return _Verdict("Blocked")
-    if await sessions.live_on_connector(conn, message.station_id, message.connector_id) is not None:
+    busy = busy or await sessions.live_on_connector(conn, message.station_id, message.connector_id) is not None
+    recent = replayed_from if replayed_from and message.received_at - replayed_from <= _CARD_REPLAY_MAX else None
+    session = None if busy else await _open_card_session(conn, client, station, message, recent)
+    if session is not None:
+        begun = await _begin(conn, session, message, transaction_id, SessionState.CHARGING)
+        return _Verdict("Accepted", begun, live=True)
+    if replayed_from is None:
         return _Verdict("ConcurrentTx")
-    station = await stations.resolve(conn, message.station_id)
-    assert station is not None
-    session = await _open_card_session(conn, client, station, message, replayed=not live)
-    if session is None:
-        return _Verdict("ConcurrentTx")
-    begun = await _begin(conn, session, message, transaction_id, SessionState.CHARGING)
-    return _Verdict("Accepted", begun, live=True)
+    session = await open_ended_session(conn, client, station, message, replayed_from)
+    return _Verdict("Accepted", await _begin(conn, session, message, transaction_id, None))
+
+
+def _begin_of_replay(message: StartTransaction) -> datetime | None:
+    """When a replayed charge began, if the charger's clock can be believed."""
+    dead = repeats.clock_is_dead(message.started_at, message.received_at)
+    return None if dead else min(message.started_at, message.received_at)
 
 
 async def _open_card_session(
-    conn: Conn, client: Client, station: Station, message: StartTransaction, *, replayed: bool
+    conn: Conn, client: Client, station: Station, message: StartTransaction, began_at: datetime | None
 ) -> Session | None:
     settings = get_settings()
     connector = await stations.ensure_connector(conn, station.id, message.connector_id)
     price = await pricing.price_for(conn, station, connector, client.id, message.received_at)
     reserve = som(min(client.balance, settings.unlimited_reserve_som + price.session_fee))
-    oldest = message.received_at - _CARD_REPLAY_MAX
-    created_at = message.started_at if replayed and oldest <= message.started_at <= message.received_at else None
     try:
         async with conn.transaction():
             return await open_session(
@@ -247,7 +257,7 @@ async def _open_card_session(
                 limit_type=LimitType.NONE,
                 limit_value=Decimal(0),
                 reserve=reserve,
-                now=created_at or message.received_at,
+                now=began_at or message.received_at,
             )
     except (ConnectorOccupied, SessionAlreadyActive):
         return None
