@@ -86,6 +86,7 @@ def product_environment(
     provider_url: str,
     sms_gateway_url: str,
     push: Mapping[str, str],
+    authority: Mapping[str, str],
     files: Mapping[str, str],
 ) -> dict[str, str]:
     """Environment of functions and socket tier."""
@@ -96,6 +97,7 @@ def product_environment(
         "SMS_GATEWAY_URL": sms_gateway_url,
         "SMS_GATEWAY_TOKEN": sms_standin.TOKEN,
         **push,
+        **authority,
         **files,
         "METER_SAMPLE_INTERVAL_S": f"{options.sample_interval_s:.0f}",
         "METER_MAX_POWER_KW": "5000",  # simulated cars charge faster than real ones

@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-from infra.local import demo_data
+from infra.local import demo_data, station_authority
 from infra.local.configuration import LocalOptions, functions, product_environment
 from infra.local.demo_data import DemoAccess
 from infra.local.file_standin import FileStandin
@@ -258,6 +258,7 @@ class LocalSystem:
             provider_url=f"{self.standin_url}/api/json/json.php",
             sms_gateway_url=self.sms.gateway_url,
             push=self.push.environment,
+            authority=station_authority.environment(self._data / "authority"),
             files=self.files.environment,
         )
         if self._has_demo:
