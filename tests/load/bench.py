@@ -11,6 +11,7 @@ BENCHES = {
     "coldstart": "tests.load.bench_coldstart",
     "scale": "tests.load.bench_scale",
     "storm": "tests.load.bench_storm",
+    "fuzz": "tests.load.bench_fuzz",
 }
 
 
