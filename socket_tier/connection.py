@@ -219,7 +219,8 @@ class ChargerConnection:
             answer = await self._answer(frame)
         except Exception as error:
             # Whatever goes wrong outside the handler: the charger must not wait in vain, nor the messages behind.
-            answer = await self._give_up(self.dialect.routes.get(frame.action or ""), frame, error, away=False)
+            route = self.dialect.routes.get(frame.action or "")
+            answer = await self._give_up(route, frame, frame.payload, error, away=False)
         if answer is None:
             self._note(frame, data, None, started)
         else:
@@ -247,7 +248,7 @@ class ChargerConnection:
 
     async def _answer(self, frame: Call | BadFrame) -> bytes | None:
         """The frame that answers ``frame``; None when there must be no answer."""
-        self.charger.message_id = str(frame.id)
+        self.charger.message_id = str(frame.id).replace("\0", "")  # may be stored
         action = frame.action or ""
         route = self.dialect.routes.get(action)
         if route is None:
@@ -300,14 +301,20 @@ class ChargerConnection:
                     await asyncio.sleep(pause)
                     pause = min(pause * 2, 1.0)
                     continue
-                return await self._give_up(route, frame, error, away)
+                return await self._give_up(route, frame, payload, error, away)
 
-    async def _give_up(self, route: Route | None, frame: Call | BadFrame, error: Exception, away: bool) -> bytes | None:
+    async def _give_up(
+        self, route: Route | None, frame: Call | BadFrame, payload: Any, error: Exception, away: bool
+    ) -> bytes | None:
         extra = {"station_id": self.station_id, "action": frame.action, "message_id": str(frame.id)}
         if away:
             log.error("the database is away", extra={**extra, "error": str(error)})
         else:
             log.error("handler failed", extra=extra, exc_info=error)
+        if route is not None and route.on_fault is not None and not away:
+            # Use case: a StopTransaction meets a defect of ours. Kept aside it can be billed by hand; without an answer
+            # the charger would send it again and again, and nothing behind it.
+            return await self._on_fault(route, frame, payload, rpc.INTERNAL_ERROR, repr(error)[:200])
         if route is not None and route.durability is Durability.COMMIT:
             metrics.unanswered.inc()
             if away:

@@ -18,6 +18,7 @@ CALLERROR: Final = 4
 NO_ID: Final = "-1"
 _MAX_ID_CHARS: Final = 255  # the limit is 36; longer ones of sloppy chargers are echoed, within reason
 _MAX_ERROR_DESCRIPTION: Final = 255
+_NUL: Final = b"\\u0000"
 # No message of OCPP nests deeper than ten levels. What nests by the hundred can be parsed, but neither copied nor
 # written again.
 _MAX_DEPTH: Final = 100
@@ -94,6 +95,8 @@ def parse(data: bytes) -> Frame:
         return _too_deep(data, message, message_id)
     if not _is_message_id(message_id):
         return BadFrame(NO_ID, "the message id must be a string of at most 36 characters")
+    if _NUL in data:
+        message[2:] = [_without_nul(item) for item in message[2:]]
     kind = message[0]
     if type(kind) is not int:
         return BadFrame(message_id, "the message type must be a number")
@@ -104,6 +107,19 @@ def parse(data: bytes) -> Frame:
     if kind == CALLERROR:
         return _parse_error(message_id, message)
     return BadFrame(message_id, f"unknown message type {kind}")
+
+
+def _without_nul(value: Any) -> Any:
+    """Use case: a card reader pads its ids with NUL. No text of PostgreSQL holds one, so the message could never be
+    stored, and a transaction message that is never acknowledged blocks a charger's queue for good.
+    """
+    if isinstance(value, str):
+        return value.replace("\0", "")
+    if isinstance(value, list):
+        return [_without_nul(item) for item in value]
+    if isinstance(value, dict):
+        return {_without_nul(name): _without_nul(item) for name, item in value.items()}
+    return value
 
 
 def _is_deep(message: list[Any]) -> bool:

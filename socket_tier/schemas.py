@@ -157,8 +157,16 @@ def _tolerate(document: dict[str, Any], path: list[Any], error: jsonschema_rs.Va
     name, value = path[-1], error.instance
     if value is None or value == "":
         return _drop_empty(document, path)
+    if kind == "type" and not _takes_number(error, path):
+        return None
     repair = _REPAIRS.get(kind)
     return repair(document, path, str(name), value) if repair else None
+
+
+def _takes_number(error: jsonschema_rs.ValidationError, path: list[Any]) -> bool:
+    """Whether a number in the place of ``error`` can be made to fit: not a date-time and not an id tag."""
+    types = getattr(error.kind, "types", ())
+    return "integer" in types or ("sampledValue" in path and path[-1] == "value")
 
 
 def _parent(document: Any, path: list[Any]) -> Any:

@@ -492,6 +492,24 @@ async def test_a_quick_handler_answers_without_a_task_and_keeps_the_order(bench:
     assert handler.seen == [{"later": 1}]
 
 
+async def test_a_defect_keeps_a_message_aside_that_must_not_be_refused(bench: MakeBench) -> None:
+    kept: list[tuple[Any, str]] = []
+
+    async def fail(_charger: Charger, _payload: dict[str, Any]) -> dict[str, Any]:
+        raise ValueError("a defect")
+
+    async def keep(_charger: Charger, raw: Any, reason: str) -> dict[str, Any]:
+        kept.append((raw, reason))
+        return {}
+
+    made = bench({"StopTransaction": Route(fail, Durability.COMMIT, on_fault=keep)})
+    stop = {"transactionId": 1, "meterStop": 5, "timestamp": "2026-01-15T06:00:00Z"}
+    await made.feed(2, "m1", "StopTransaction", stop)
+    await made.link.count(1)
+    assert made.link.sent == [[3, "m1", {}]]
+    assert kept == [(stop, "InternalError: ValueError('a defect')")]
+
+
 async def test_a_quick_handler_that_fails_sends_the_message_the_usual_way(bench: MakeBench) -> None:
     quick, handler = Quick(), Counting()
     b = bench({"Heartbeat": Route(handler, Durability.COMMIT, quick=quick)})

@@ -98,3 +98,14 @@ def test_no_json_array_raises(message: list[object]) -> None:
     frame = rpc.parse(data)
     if isinstance(frame, Call):
         assert frame.action == message[2]
+
+
+def test_nul_is_taken_out_of_what_must_be_stored() -> None:
+    """Use case: a card reader pads its ids; PostgreSQL stores no NUL, and the message would never be acknowledged."""
+    call = rpc.parse(rb'[2,"m\u0000","StartTransaction",{"idTag":"A1\u0000\u0000","list":["\u0000",{"a\u0000":1}]}]')
+    assert isinstance(call, rpc.Call)
+    assert call.id == "m\0", "the id is echoed as sent"
+    assert call.payload == {"idTag": "A1", "list": ["", {"a": 1}]}
+    result = rpc.parse(rb'[3,"m",{"status":"Accepted\u0000"}]')
+    assert isinstance(result, rpc.CallResult)
+    assert result.payload == {"status": "Accepted"}

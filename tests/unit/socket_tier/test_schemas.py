@@ -80,6 +80,13 @@ def test_every_usual_form_of_a_date_time_is_read(timestamp: str) -> None:
         ("MeterValues", meter({"value": ["1"]}), "TypeConstraintViolation"),
         ("MeterValues", meter(transactionId=1.5), "TypeConstraintViolation"),
         ("MeterValues", meter(transactionId=2.0**70), "TypeConstraintViolation"),
+        # A number is no text, also one that a sloppy charger might have meant as an integer.
+        ("Authorize", {"idTag": 7.0}, "TypeConstraintViolation"),
+        (
+            "StopTransaction",
+            {"transactionId": 1, "meterStop": 1, "timestamp": -0.0},
+            "TypeConstraintViolation",
+        ),
         ("Authorize", {"idTag": "X" * 21}, "PropertyConstraintViolation"),
         ("Authorize", {"idTag": None}, "PropertyConstraintViolation"),
         (
