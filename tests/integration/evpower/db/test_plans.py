@@ -27,6 +27,9 @@ from evpower.config import Settings
 from evpower.db import Conn, retention
 from evpower.db import ledger_audit as questions
 from evpower.payments import repository as payments
+from evpower.reservations import repository as reservations
+from evpower.reservations.models import Begun
+from evpower.smart_charging import repository as profiles
 from evpower.stations.repository import stations
 from tests.conftest import create_database, drop_database
 from tests.integration.evpower.db import network
@@ -101,6 +104,16 @@ INSERT INTO id_tags (id_tag, client_id, created_at, parent_id_tag)
 INSERT INTO session_reviews (session_id, action, actor, note, created_at)
     SELECT 'x' || n, 'close', 'test', 'note', now() FROM generate_series(1, 20000) n;
 INSERT INTO rate_counters SELECT 'b' || n, now() - n * interval '10 minutes', 1 FROM generate_series(1, 20000) n;
+INSERT INTO reservations (station_id, reservation_id, connector_id, id_tag, client_id, expires_at, state, command_id,
+    requested_by, created_at, updated_at)
+    SELECT 's' || (n % 1000 + 1), n, 1, 'TAG' || n, 'c' || (n % 2000 + 1), now() - n * interval '10 minutes',
+           CASE WHEN n > 19950 THEN 'accepted' ELSE 'used' END, 'k' || n, 'test', now() - n * interval '10 minutes',
+           now()
+      FROM generate_series(1, 20000) n;
+INSERT INTO charging_profiles (station_id, charging_profile_id, connector_id, purpose, stack_level, transaction_id,
+    state, command_id, requested_by, created_at, updated_at)
+    SELECT 's' || (n % 1000 + 1), n, 1, 'TxProfile', 0, n, CASE WHEN n > 19950 THEN 'active' ELSE 'ended' END, 'k' || n,
+           'test', now() - n * interval '10 minutes', now() FROM generate_series(1, 20000) n;
 SET session_replication_role = DEFAULT;
 ANALYZE;
 """
@@ -108,7 +121,7 @@ BIG = {
     "clients", "charging_sessions", "payment_transactions_odengi", "balance_topups", "payment_inbox", "topup_refunds",
     "station_commands", "ocpp_transactions", "ocpp_meter_values", "station_events", "audit_logs", "push_outbox",
     "idempotency_keys", "used_nonces", "rate_counters", "settlements", "quarantined_messages", "id_tags",
-    "session_reviews",
+    "session_reviews", "reservations", "charging_profiles",
 }  # fmt: skip
 
 
@@ -192,6 +205,8 @@ SWEEPS: dict[str, tuple[Work, str]] = {
     "schedule_forgotten": (lambda c: payments.schedule_forgotten(c, NOW), "balance_topups_due_idx"),
     "redelivery": (lambda c: commands.sweep(c, lease_until=NOW, now=NOW, limit=100), "station_commands_open_idx"),
     "silent_stations": (lambda c: stations.mark_silent(c, AGO, 200), ""),
+    "reservations_over": (lambda c: reservations.expire(c, NOW, 100), "reservations_due_idx"),
+    "profiles_over": (lambda c: profiles.end(c, NOW, 100), ""),
 }
 
 
@@ -237,6 +252,10 @@ HOT: dict[str, Work] = {
     "session": lambda c: sessions.get(c, "x7"),
     "live_of_client": lambda c: sessions.live_of_client(c, "c7"),
     "live_on_connector": lambda c: sessions.live_on_connector(c, "s7", 1),
+    "reservation_used": lambda c: reservations.use(c, Begun("s7", 1, "TAG7", 7, None, 6), NOW),
+    "reservation_on_connector": lambda c: reservations.live_on(c, "s7", 1, NOW),
+    "profiles_of_station": lambda c: profiles.live(c, "s7"),
+    "running_of_station": lambda c: profiles.running(c, "s7"),
     "latest_by_tag": lambda c: sessions.latest_by_tag(c, "s7", "TAG7"),
     "session_history": lambda c: sessions.history(c, "c7", 50, 0),
     "balance_totals": lambda c: balance.totals(c, "c7"),
