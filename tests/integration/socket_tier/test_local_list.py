@@ -15,7 +15,7 @@ from socket_tier.tier import SocketTier
 from tests.fakes.network import Network, balance_of, money_faults
 from tests.fakes.raw_charger import RawCharger
 from tests.fakes.stations import until
-from tests.integration.socket_tier.conftest import url
+from tests.integration.socket_tier.conftest import MakeTier, url
 from tests.integration.socket_tier.operator import STATION, Operator, simulated
 
 CARDS = ("Card-A", "Card-B", "Card-C", "Card-D", "Card-E")
@@ -226,6 +226,36 @@ async def test_while_the_charger_is_away_the_update_waits_and_then_fails(operato
         await operator.quiet()
         assert (await sync(operator)).list.state is ListState.SYNCED
         assert [kind for _, kind, _ in sent(point)] == ["Full"]  # nobody knows what the charger got
+
+
+async def test_a_part_lost_with_its_socket_is_followed_by_a_full_list_on_the_next_instance(
+    make_tier: MakeTier, operator: Operator
+) -> None:
+    other = await make_tier()
+    await limits(operator, part=1)
+    await want(operator, "Card-A", "Card-B")
+    async with RawCharger.open(url(operator.tier)) as charger:
+        await charger.call("Heartbeat")
+        _, command = await operator.db.run(lambda conn: service.sync(conn, STATION, "operator", datetime.now(UTC)))
+        assert command is not None
+        operator.tier.dispatcher.submit(STATION, command.id)
+        frame = await charger.command("SendLocalList")
+        await charger.send([3, frame[1], {"status": "Accepted"}])
+        await charger.command("SendLocalList")
+        charger.drop()
+
+        async def lost() -> bool:
+            return (await view(operator)).list.state is ListState.FAILED
+
+        await until(lost, "the loss to be noticed")
+    async with simulated(other) as point:
+        await point.wait_online()
+        moved = Operator(other, operator.db)
+        await moved.quiet()
+        await limits(moved, part=1)
+        after = await sync(moved)
+        assert (after.list.state, after.differs) == (ListState.SYNCED, False)
+        assert sent(point) == [(3, "Full", 1), (4, "Differential", 1)]
 
 
 async def test_what_may_be_in_a_list(operator: Operator) -> None:
