@@ -178,19 +178,24 @@ def _parse_error(message_id: MessageId, message: list[Any]) -> CallError:
     return CallError(message_id, code, description, message[4] if len(message) > 4 else {})
 
 
+def _compact(written: bytes) -> bytes:
+    """A copy of its own size: orjson hands out buffers of 4 KiB, and answers are kept for repeats and for the log."""
+    return memoryview(written).tobytes()
+
+
 def call_frame(message_id: str, action: str, payload: dict[str, Any]) -> bytes:
     """Serialise a CALL."""
-    return orjson.dumps([CALL, message_id, action, payload])
+    return _compact(orjson.dumps([CALL, message_id, action, payload]))
 
 
 def result_frame(message_id: MessageId, payload: dict[str, Any]) -> bytes:
     """Serialise a CALLRESULT."""
-    return orjson.dumps([CALLRESULT, message_id, payload])
+    return _compact(orjson.dumps([CALLRESULT, message_id, payload]))
 
 
 def error_frame(message_id: MessageId, code: str, description: str, details: dict[str, Any] | None = None) -> bytes:
     """Serialise a CALLERROR; the description is cut to the 255 characters that OCPP-J allows."""
-    return orjson.dumps([CALLERROR, message_id, code, description[:_MAX_ERROR_DESCRIPTION], details or {}])
+    return _compact(orjson.dumps([CALLERROR, message_id, code, description[:_MAX_ERROR_DESCRIPTION], details or {}]))
 
 
 def fingerprint(action: str, payload: dict[str, Any]) -> int:
