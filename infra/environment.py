@@ -82,6 +82,8 @@ class Environment(BaseModel):
     log_retention_days: Literal[1, 3, 5, 7, 14, 30, 60, 90, 120, 180, 365, 400, 545, 731] = 90
     require_bytecode: bool = False  # refuse to build layers without the interpreter that will run them
 
+    release: str = ""  # commit that is deployed, for logs and error reports
+
     # Socket tier
     image_repository: str = "evpower-socket-tier"  # ECR repository in this account
     image_tag: str = "latest"

@@ -70,6 +70,8 @@ def product_settings(environment: Environment) -> dict[str, str]:
         "LOG_LEVEL": environment.log_level,
         "ODENGI_RESULT_URL": f"https://{environment.domain}/api/v1/payment/webhook",
     }
+    if environment.release:
+        chosen["GIT_COMMIT"] = environment.release
     _check(chosen)
     return chosen
 

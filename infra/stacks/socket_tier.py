@@ -26,7 +26,8 @@ ROLE = "evpower_worker"
 STOP_TIMEOUT_S = 60  # the process itself takes at most 28 s (socket_tier.__main__)
 POOL_SIZE = 8
 CPU_TARGET_PERCENT = 55
-_HEALTH = f"import urllib.request as u;u.urlopen('http://127.0.0.1:{TIER_PORT}/health', timeout=4).read()"
+# The image's own check (socket_tier/Dockerfile); ECS does not read it from there.
+HEALTH_COMMAND = ["CMD", "python", "-E", "-S", "-B", "/srv/evpower/app/socket_tier/healthcheck.py"]
 
 
 class SocketTierStack(ProductStack):
@@ -67,7 +68,7 @@ class SocketTierStack(ProductStack):
             ),
         )
         repository = ecr.Repository.from_repository_name(self, "Repository", environment.image_repository)
-        container = task.add_container(
+        task.add_container(
             "socket-tier",
             image=ecs.ContainerImage.from_ecr_repository(repository, environment.image_tag),
             essential=True,
@@ -77,22 +78,16 @@ class SocketTierStack(ProductStack):
                 log_group=self._log_group, stream_prefix="tier", mode=ecs.AwsLogDriverMode.NON_BLOCKING
             ),
             health_check=ecs.HealthCheck(
-                command=["CMD", "python", "-c", _HEALTH],
+                command=HEALTH_COMMAND,
                 interval=Duration.seconds(15),
                 timeout=Duration.seconds(5),
                 retries=3,
                 start_period=Duration.seconds(30),
             ),
             stop_timeout=Duration.seconds(STOP_TIMEOUT_S),
-            readonly_root_filesystem=True,
+            readonly_root_filesystem=True,  # and no volume: the process writes no file
             user="1000:1000",
-            linux_parameters=ecs.LinuxParameters(self, "Linux", init_process_enabled=True),
             ulimits=[ecs.Ulimit(name=ecs.UlimitName.NOFILE, soft_limit=65_536, hard_limit=65_536)],
-        )
-        # The only place it may write to: files from the secrets, and Python's own.
-        task.add_volume(name="tmp")
-        container.add_mount_points(
-            ecs.MountPoint(container_path="/tmp", source_volume="tmp", read_only=False)  # noqa: S108 - in a container
         )
         accept(
             task,
@@ -122,8 +117,6 @@ class SocketTierStack(ProductStack):
             "SOCKET_TIER_PORT": str(TIER_PORT),
             "TARGET_GROUP_ARN": self.balancer.targets.target_group_arn,
             "TRUSTED_PROXIES": ",".join([environment.vpc_cidr, *environment.cloudfront_networks]),
-            "GIT_COMMIT": environment.image_tag,
-            "TMPDIR": "/tmp",  # noqa: S108 - in a container
         }
         if self._data.database_url:
             values["DATABASE_URL"] = self._data.database_url

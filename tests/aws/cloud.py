@@ -10,6 +10,7 @@ Resource = Mapping[str, Any]
 
 ALL_OPTIONS = {
     "env": "prod",
+    "release": "0123456789abcdef",
     "database_proxy": "true",
     "cache_cluster": "true",
     "plain_websockets": "true",

@@ -129,7 +129,7 @@ def test_what_the_stacks_promise_to_set_is_set(prod: Cloud) -> None:
     given = {name for values in variables.values() for name in values}
     by_lambda = {"AWS_REGION"}
     from_files = {"OBANK_CERT_PATH", "OBANK_CA_PATH"}
-    assert FROM_RESOURCES - given - by_lambda - from_files == {"GIT_COMMIT"} - given
+    assert FROM_RESOURCES - given - by_lambda - from_files == set()
     for name, spec in FUNCTIONS.items():
         assert variables[name]["ENVIRONMENT"] == "production"
         assert variables[name]["DATABASE_ROLE"] == spec.database_role
