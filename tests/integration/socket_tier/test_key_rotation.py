@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from evpower.commands import service as commands
-from evpower.commands.models import Command, CommandStatus
+from evpower.commands.models import Command, CommandStatus, NewCommand
 from evpower.db import Conn, PooledDatabase
 from evpower.stations import key_rotation
 from evpower.stations import service as stations
@@ -289,3 +289,25 @@ async def test_a_profile_goes_up_with_the_charger(guarded: SocketTier, db: Poole
     assert await levels() == (1, None)
     with pytest.raises(CredentialsConflict, match="only upward"):
         await db.run(ask)
+
+
+async def test_a_profile_sent_as_a_bare_command_is_demanded_once_proven(
+    guarded: SocketTier, db: PooledDatabase
+) -> None:
+    now = datetime.now(UTC)
+
+    async def ask(conn: Conn) -> Command:
+        payload = {"key": "SecurityProfile", "value": "1"}
+        new = NewCommand(STATION, "ChangeConfiguration", payload, now + timedelta(minutes=5), "staff:test")
+        return await commands.enqueue(conn, new, now)
+
+    async with RawCharger.open(url(guarded), user=STATION, password=KEY) as charger:
+        await charger.boot()
+        command = await db.run(ask)
+        guarded.dispatcher.drain_soon([STATION])
+        call = await charger.command("ChangeConfiguration")
+        await charger.send([3, call[1], {"status": "Accepted"}])
+        await ended(db, command)
+    await opens(guarded, KEY)
+    security, _ = await db.run(lambda conn: key_rotation.overview(conn, STATION))
+    assert (security.security_profile, security.requested_security_profile) == (1, None)

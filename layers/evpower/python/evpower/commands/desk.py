@@ -72,7 +72,7 @@ async def _judge(conn: Conn, order: Order, now: datetime) -> Command | None:
     payload = order.payload
     if order.action == "ChangeConfiguration" and str(payload["key"]).lower() in _CREDENTIALS:
         raise ValidationFailed(
-            f"{payload['key']} is changed through POST /api/v1/admin/stations/{{station_id}}/credentials, "
+            f"{payload['key']} is changed at /api/v1/admin/stations/{{station_id}}/credentials, "
             "which does not lock the charger out",
             field="key",
         )

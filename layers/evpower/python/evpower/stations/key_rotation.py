@@ -218,6 +218,16 @@ async def answered(conn: Conn, command: Command, outcome: CommandStatus, status:
         await _key_answered(conn, command, outcome, status, now)
     elif key.lower() == PROFILE.lower() and outcome is CommandStatus.REJECTED:
         await _profile_refused(conn, command, status, now)
+    elif key.lower() == PROFILE.lower() and outcome is CommandStatus.ACCEPTED:
+        await _profile_accepted(conn, command)
+
+
+async def _profile_accepted(conn: Conn, command: Command) -> None:
+    """Use case: an operator sent the bare command. What the charger will prove is demanded then, as if asked here."""
+    wanted = str(command.payload.get(_VALUE, ""))
+    station = await keys.lock(conn, command.station_id)
+    if station is not None and wanted in ("1", "2", "3") and int(wanted) > station.security_profile:
+        await keys.request_profile(conn, command.station_id, int(wanted), command.id)
 
 
 async def _profile_refused(conn: Conn, command: Command, status: str | None, now: datetime) -> None:
