@@ -116,7 +116,12 @@ class LocalStack:
         except (OSError, urllib.error.URLError):
             return False
 
+    def kill(self) -> None:
+        """End it as a crash would."""
+        if self._child is not None:
+            self._child.kill()
+
     def stop(self) -> None:
         if self._child is not None:
-            self._child.stop(timeout_s=15)
+            self._child.stop(timeout_s=3)  # it has nothing to save; its functions end with it, however it ends
         shutil.rmtree(self._directory, ignore_errors=True)

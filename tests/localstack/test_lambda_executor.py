@@ -11,7 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
+
+from infra.local.localstack import LocalStack
+from infra.local.queues import REGION
 
 _CODE = """
 import json, os, subprocess, sys, time
@@ -96,6 +100,16 @@ def test_one_environment_is_used_again(functions: Functions, localstack: str) ->
     assert 5_000 < first["left_ms"] <= 10_000
     assert first["arn"].endswith(f":function:{name}")
     assert not any(str(Path.cwd()) == entry for entry in first["path"]), "the checkout must not be importable"
+
+
+def test_new_settings_arrive_with_new_processes(functions: Functions) -> None:
+    name = functions.create(Environment={"Variables": {"WORD": "old"}})
+    before = functions.call(name)
+    functions.client.update_function_configuration(FunctionName=name, Environment={"Variables": {"WORD": "new"}})
+    functions.client.get_waiter("function_updated_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1})
+    after = functions.call(name)
+    assert (before["word"], after["word"]) == ("old", "new")
+    _wait_gone(before["pid"])
 
 
 def test_invocations_at_once_get_environments_of_their_own(functions: Functions) -> None:
@@ -184,6 +198,18 @@ def test_deleting_a_function_ends_its_processes(functions: Functions) -> None:
     functions.client.delete_function(FunctionName=name)
     functions.names.remove(name)
     _wait_gone(pid)
+
+
+def test_functions_never_outlive_localstack() -> None:
+    server = LocalStack()
+    try:
+        session = boto3.session.Session("local", "local", region_name=REGION)
+        functions = Functions(session.client("lambda", endpoint_url=server.start().url))
+        pid = functions.call(functions.create())["pid"]
+        server.kill()
+        _wait_gone(pid)
+    finally:
+        server.stop()
 
 
 def _wait_gone(pid: int) -> None:

@@ -114,7 +114,7 @@ class ProcessExecutor(RuntimeExecutor):  # type: ignore[misc]
 
     @classmethod
     def cleanup_version(cls, function_version: Any) -> None:
-        function_version.config.code.destroy_cached()
+        """Nothing: the unpacked code belongs to the next version as well when only the settings have changed."""
 
     # The process
 
