@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from functions.api.schemas.admin import Line
-from functions.api.schemas.base import Answer, IdIn, Moment, Omit, RequestModel, ResponseModel, strict_integer
+from functions.api.schemas.base import Answer, IdIn, Moment, Omit, RequestModel, ResponseModel
 from functions.api.schemas.ocpp_types import Location, Pem, Retries, RetryInterval, When
 
 JobKindWord = Literal["firmware", "signed_firmware", "diagnostics", "log"]
@@ -25,7 +25,7 @@ def _base64(value: str) -> str:
 Signature = Annotated[
     str, Field(min_length=1, max_length=800, description="base64 over the file's SHA-256"), AfterValidator(_base64)
 ]
-_Lifetime = Annotated[int, strict_integer, Field(ge=60, le=7 * 86400, description="seconds until the job is given up")]
+_Lifetime = Annotated[int, Field(strict=True, ge=60, le=7 * 86400, description="seconds until the job is given up")]
 
 
 class FirmwareJobBody(RequestModel):
@@ -152,7 +152,7 @@ class FirmwareBody(RequestModel):
     version: Annotated[Line, Field(min_length=1, max_length=50)]
     vendor: Annotated[Line, Field(max_length=100)] | None = None
     model: Annotated[Line, Field(max_length=100)] | None = None
-    size_bytes: Annotated[int, strict_integer, Field(ge=1, le=5_000_000_000)]
+    size_bytes: Annotated[int, Field(strict=True, ge=1, le=5_000_000_000)]
     sha256: Annotated[str, Field(pattern=r"^[0-9a-fA-F]{64}$", examples=["0" * 64])]
     signature: Signature | None = None
     signing_certificate: Pem | None = None

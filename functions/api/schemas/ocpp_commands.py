@@ -9,7 +9,6 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from functions.api.schemas.base import strict_integer
 from functions.api.schemas.ocpp_types import (
     AuthorizationData,
     CertificateHashData,
@@ -40,8 +39,7 @@ class Command(Part):
 
     expires_in_s: Annotated[
         int,
-        strict_integer,
-        Field(ge=5, le=7 * 86400, description="seconds that it may wait for a charger that is not connected"),
+        Field(strict=True, ge=5, le=7 * 86400, description="seconds that it may wait for its charger"),
     ] = 300
 
     OWN: ClassVar[frozenset[str]] = frozenset({"action", "expires_in_s"})
@@ -97,7 +95,7 @@ class ChangeConfiguration(Command):
 
     action: Literal["ChangeConfiguration"]
     key: Text50
-    value: Annotated[str, Clean, Field(max_length=500)]
+    value: Annotated[str, Field(max_length=500), Clean]
 
 
 class GetConfiguration(Command):
@@ -119,7 +117,7 @@ class DataTransfer(Command):
     action: Literal["DataTransfer"]
     vendorId: Text255
     messageId: Text50 | None = None
-    data: Annotated[str, Clean, Field(max_length=32_768)] | None = None
+    data: Annotated[str, Field(max_length=32_768), Clean] | None = None
 
 
 # --- Remote trigger -----------------------------------------------------------------------------------------------
@@ -263,7 +261,7 @@ class GetCompositeSchedule(Command):
 
     action: Literal["GetCompositeSchedule"]
     connectorId: ConnectorOrAll
-    duration: Annotated[int, strict_integer, Field(ge=1, le=31 * 86400)]
+    duration: Annotated[int, Field(strict=True, ge=1, le=31 * 86400)]
     chargingRateUnit: Literal["A", "W"] | None = None
 
 
@@ -275,7 +273,7 @@ class CertificateSigned(Command):
 
     action: Literal["CertificateSigned"]
     certificateChain: Annotated[
-        str, Clean, Field(min_length=1, max_length=10_000, pattern=r"^-----BEGIN CERTIFICATE-----\s")
+        str, Field(min_length=1, max_length=10_000, pattern=r"^-----BEGIN CERTIFICATE-----\r?\n"), Clean
     ]
 
 

@@ -7,28 +7,28 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 from pydantic_core import PydanticCustomError
 
 from evpower.clock import iso_z
-from functions.api.schemas.base import clean_text, strict_integer, strict_number
+from functions.api.schemas.base import clean_text, strict_number
 
 INT32 = 2**31 - 1
 
 Clean = AfterValidator(clean_text)
-Int = Annotated[int, strict_integer, Field(ge=-INT32 - 1, le=INT32)]
-Count = Annotated[int, strict_integer, Field(ge=0, le=INT32)]
-Positive = Annotated[int, strict_integer, Field(ge=1, le=INT32)]
-Connector = Annotated[int, strict_integer, Field(ge=1, le=100)]
-ConnectorOrAll = Annotated[int, strict_integer, Field(ge=0, le=100, description="0: the whole charger")]
-IdTag = Annotated[str, Clean, Field(min_length=1, max_length=20)]
-Text40 = Annotated[str, Clean, Field(min_length=1, max_length=40)]
-Text50 = Annotated[str, Clean, Field(min_length=1, max_length=50)]
-Text128 = Annotated[str, Clean, Field(min_length=1, max_length=128)]
-Text255 = Annotated[str, Clean, Field(min_length=1, max_length=255)]
-Text800 = Annotated[str, Clean, Field(min_length=1, max_length=800)]
-Retries = Annotated[int, strict_integer, Field(ge=0, le=100)]
-RetryInterval = Annotated[int, strict_integer, Field(ge=0, le=86400, description="seconds")]
+Int = Annotated[int, Field(strict=True, ge=-INT32 - 1, le=INT32)]
+Count = Annotated[int, Field(strict=True, ge=0, le=INT32)]
+Positive = Annotated[int, Field(strict=True, ge=1, le=INT32)]
+Connector = Annotated[int, Field(strict=True, ge=1, le=100)]
+ConnectorOrAll = Annotated[int, Field(strict=True, ge=0, le=100, description="0: the whole charger")]
+IdTag = Annotated[str, Field(min_length=1, max_length=20), Clean]
+Text40 = Annotated[str, Field(min_length=1, max_length=40), Clean]
+Text50 = Annotated[str, Field(min_length=1, max_length=50), Clean]
+Text128 = Annotated[str, Field(min_length=1, max_length=128), Clean]
+Text255 = Annotated[str, Field(min_length=1, max_length=255), Clean]
+Text800 = Annotated[str, Field(min_length=1, max_length=800), Clean]
+Retries = Annotated[int, Field(strict=True, ge=0, le=100)]
+RetryInterval = Annotated[int, Field(strict=True, ge=0, le=86400, description="seconds")]
 Purpose = Literal["ChargePointMaxProfile", "TxDefaultProfile", "TxProfile"]
 
 
@@ -55,23 +55,24 @@ def _one_decimal(value: Decimal) -> Decimal:
 
 Limit = Annotated[
     Decimal,
-    strict_number,
+    BeforeValidator(strict_number.func, json_schema_input_type=Annotated[float, Field(ge=0, le=10_000_000)]),
     Field(ge=0, le=10_000_000),
     AfterValidator(_one_decimal),
     PlainSerializer(float, return_type=float),
 ]
-# No user names or passwords of ours are in it: a link of the operator's choice.
+_USER = r"([A-Za-z0-9._~!$&'()*+,;=:-]|%[0-9A-Fa-f]{2})+@"
+_REST = r"([A-Za-z0-9._~!$&'()*+,;=:@/-]|%[0-9A-Fa-f]{2})*"
+# RFC 3986 with the schemes that chargers speak, without a fragment, which no transfer has.
 Location = Annotated[
     str,
-    Clean,
     Field(
         min_length=10,
         max_length=512,
-        pattern=r"^(https?|ftps?|sftp)://[!#$%&'()*+,./0-9:;=?@A-Z\[\]_a-z~-]+$",
+        pattern=rf"^(https?|ftps?|sftp)://({_USER})?[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]{{1,5}})?(/{_REST})?(\?[?]?{_REST})?$",
         examples=["https://files.example/upload"],
     ),
 ]
-Pem = Annotated[str, Clean, Field(min_length=1, max_length=5500, pattern=r"^-----BEGIN CERTIFICATE-----\s")]
+Pem = Annotated[str, Field(min_length=1, max_length=5500, pattern=r"^-----BEGIN CERTIFICATE-----\r?\n"), Clean]
 
 
 class Part(BaseModel):
@@ -85,7 +86,7 @@ class SchedulePeriod(Part):
 
     startPeriod: Count
     limit: Limit
-    numberPhases: Annotated[int, strict_integer, Field(ge=1, le=3)] | None = None
+    numberPhases: Annotated[int, Field(strict=True, ge=1, le=3)] | None = None
 
 
 class Schedule(Part):
