@@ -387,16 +387,3 @@ async def test_an_id_tag_in_another_letter_case_at_the_other_instance(pair: Pair
         await stop(charger, first["transactionId"], 1100)
     await settled(story, started.session.id, 100)
     assert len(await story.rows("SELECT FROM ocpp_transactions")) == 1
-
-
-async def test_the_old_socket_writes_nothing_after_the_new_one_was_admitted_elsewhere(pair: Pair, story: Story) -> None:
-    """Half-open: the charger has moved, and the frames of its dead socket arrive late."""
-    a, b = pair
-    async with RawCharger.open(url(a)) as old:
-        await old.boot()
-        session, transaction = await story.begin(a, old, energy_kwh=Decimal(5))
-        async with RawCharger.open(url(b)) as new:
-            await meter(new, transaction, 1050)
-            assert (await old.closed())[0] == 4001
-            await stop(new, transaction, 1100)
-    await settled(story, session.id, 100)
