@@ -17,6 +17,7 @@ from infra.environment import BadEnvironmentError, read_environment
 from infra.functions import FUNCTIONS, GATEWAY_TIMEOUT_S, MIGRATE
 from infra.layers import NOT_IN_FUNCTIONS, ROOT, find_interpreter
 from infra.schedules import SCHEDULES
+from infra.secrets import CACHE
 from infra.settings import FROM_RESOURCES, NAMES, NOT_IN_AWS, SECRET_KEYS, product_settings
 from tests.aws.cloud import Cloud
 from tests.aws.conftest import Synthesise
@@ -248,3 +249,46 @@ def test_what_is_uploaded_depends_on_its_source_alone(folders: dict[str, Path]) 
     assert layers.asset_hash(folders["evpower"]) != layers.asset_hash(folders["dependencies"])
     spec = importlib.util.find_spec("evpower")
     assert spec is not None
+
+
+def _as_text(value: Any) -> str:
+    """A variable with its intrinsic functions replaced by a word, as CloudFormation would by a name."""
+    if isinstance(value, str):
+        return value
+    if "Fn::Join" in value:
+        separator, parts = value["Fn::Join"]
+        return str(separator).join(_as_text(part) for part in parts)
+    return "resolved.example"
+
+
+@pytest.mark.parametrize("variant", ["dev", "prod"])
+@pytest.mark.parametrize("part", [*FUNCTIONS, "socket_tier"])
+def test_a_fresh_deployment_starts_with_what_it_is_given(
+    part: str, variant: str, synthesise: Synthesise, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its variables and its secrets as the deployment makes them, before any operator has filled one."""
+    cloud = synthesise(variant)
+    stored = {}
+    for secret in cloud.properties("AWS::SecretsManager::Secret").values():
+        generated = secret.get("GenerateSecretString")
+        members = json.loads(generated["SecretStringTemplate"]) if generated else {}
+        if generated:
+            members[generated["GenerateStringKey"]] = "x" * generated["PasswordLength"]
+        stored[secret["Name"]] = json.dumps(members)
+    monkeypatch.setattr("evpower.aws_secrets._reader", lambda _environ: lambda name: stored[name])
+    for name, value in _variables(cloud)[part].items():
+        monkeypatch.setenv(name, _as_text(value))
+    settings = Settings()
+    password = "x" * 48
+    role = FUNCTIONS[part].database_role if part in FUNCTIONS else "evpower_worker"
+    assert settings.database_url.get_secret_value().startswith(
+        f"postgresql://{role}_login:{password}@resolved.example:"
+    )
+    assert settings.database_role == role
+    assert settings.auth_token_secret.get_secret_value() == password
+    if part in CACHE.readers:
+        assert settings.redis_url.get_secret_value().startswith(f"rediss://:{password}@resolved.example:6379")
+        assert settings.redis_cluster is (variant == "prod")
+    if part == "socket_tier":
+        assert (settings.socket_tier_host, settings.socket_tier_port) == ("0.0.0.0", 9220)
+        assert settings.trusted_proxies.startswith("10.40.0.0/16")
