@@ -21,16 +21,20 @@ from evpower.admin.repository import sessions as staff_sessions
 from evpower.admin.repository import stations as staff_stations
 from evpower.balance import repository as balance
 from evpower.charging.models import StartTransaction
-from evpower.charging.repository import id_tags, meter_values, sessions, sweeps, transactions
+from evpower.charging.repository import id_tags, live, meter_values, sessions, sweeps, transactions
 from evpower.commands import repository as commands
+from evpower.commands.models import CommandFilter
 from evpower.config import Settings
 from evpower.db import Conn, retention
 from evpower.db import ledger_audit as questions
+from evpower.jobs import repository as jobs
+from evpower.jobs.models import JobFilter, JobKind
 from evpower.payments import repository as payments
 from evpower.reservations import repository as reservations
 from evpower.reservations.models import Begun
 from evpower.smart_charging import repository as profiles
-from evpower.stations.repository import stations
+from evpower.stations.inspected import EventFilter
+from evpower.stations.repository import inspection, stations
 from tests.conftest import create_database, drop_database
 from tests.integration.evpower.db import network
 
@@ -114,6 +118,11 @@ INSERT INTO charging_profiles (station_id, charging_profile_id, connector_id, pu
     state, command_id, requested_by, created_at, updated_at)
     SELECT 's' || (n % 1000 + 1), n, 1, 'TxProfile', 0, n, CASE WHEN n > 19950 THEN 'active' ELSE 'ended' END, 'k' || n,
            'test', now() - n * interval '10 minutes', now() FROM generate_series(1, 20000) n;
+INSERT INTO station_jobs (id, station_id, kind, state, location, command_id, requested_by, expires_at, created_at,
+    updated_at)
+    SELECT 'j' || n, 's' || (n % 1000 + 1), 'log', CASE WHEN n > 19950 THEN 'running' ELSE 'failed' END, '', 'k' || n,
+           'test', now() - n * interval '10 minutes', now() - n * interval '10 minutes', now()
+      FROM generate_series(1, 20000) n;
 SET session_replication_role = DEFAULT;
 ANALYZE;
 """
@@ -121,7 +130,7 @@ BIG = {
     "clients", "charging_sessions", "payment_transactions_odengi", "balance_topups", "payment_inbox", "topup_refunds",
     "station_commands", "ocpp_transactions", "ocpp_meter_values", "station_events", "audit_logs", "push_outbox",
     "idempotency_keys", "used_nonces", "rate_counters", "settlements", "quarantined_messages", "id_tags",
-    "session_reviews", "reservations", "charging_profiles",
+    "session_reviews", "reservations", "charging_profiles", "station_jobs",
 }  # fmt: skip
 
 
@@ -206,6 +215,7 @@ SWEEPS: dict[str, tuple[Work, str]] = {
     "redelivery": (lambda c: commands.sweep(c, lease_until=NOW, now=NOW, limit=100), "station_commands_open_idx"),
     "silent_stations": (lambda c: stations.mark_silent(c, AGO, 200), ""),
     "reservations_over": (lambda c: reservations.expire(c, NOW, 100), "reservations_due_idx"),
+    "jobs_over": (lambda c: jobs.expire(c, NOW, "over", 100), "station_jobs_open_idx"),
     "profiles_over": (lambda c: profiles.end(c, NOW, 100), ""),
 }
 
@@ -271,6 +281,13 @@ HOT: dict[str, Work] = {
     "card": lambda c: id_tags.by_tag(c, "tag7"),
     "card_was_used": lambda c: id_tags.was_used(c, "tag7"),
     "running_by_cards": lambda c: sessions.live_of_cards(c, "s7", "TAG7", "p7"),
+    "job_of_a_command": lambda c: jobs.lock_by_command(c, "k7"),
+    "job_reported": lambda c: jobs.lock_reported(c, "s7", JobKind.LOG, None, AGO),
+    "jobs_of_a_station": lambda c: jobs.jobs(c, "s7", JobFilter(is_open=True, before=(NOW, "j")), NOW, 50),
+    "open_jobs_of_a_station": lambda c: jobs.count_open(c, "s7", tuple(JobKind), NOW),
+    "commands_of_a_station": lambda c: commands.page(c, "s7", CommandFilter(before=(NOW, "k")), 50),
+    "events_of_a_station": lambda c: inspection.events(c, "s7", EventFilter(), 15000, 50),
+    "live_at_station": lambda c: live.live_at_station(c, "s7"),
     "queued_for": lambda c: commands.queued_for(c, {f"s{n}": n for n in range(1, 50)}, NOW, 200),
 }
 
