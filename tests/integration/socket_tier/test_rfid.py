@@ -168,6 +168,26 @@ async def test_cards_that_may_not_charge(tier: SocketTier, story: Cards) -> None
     assert len(flagged) == 5
 
 
+async def test_a_charger_that_charges_a_refused_card_is_reported(tier: SocketTier, story: Cards) -> None:
+    """It ignored Blocked and the RemoteStop. Nobody can be billed, so somebody must hear of it."""
+    async with RawCharger.open(url(tier)) as charger:
+        await charger.boot()
+        answer = await start(charger, "STRANGER")
+        assert answer["idTagInfo"] == {"status": "Invalid"}
+        command = await charger.command("RemoteStopTransaction")
+        await charger.send([3, command[1], {"status": "Rejected"}])
+        for _ in range(2):
+            await stop(charger, answer["transactionId"], 6000, timestamp="2026-01-15T06:00:00Z")
+    (event,) = await story.rows("SELECT * FROM station_events WHERE type = 'energy_without_session'")
+    assert event["severity"] == "error"
+    assert event["payload"] == {
+        "transaction_id": answer["transactionId"],
+        "id_tag_status": "Invalid",
+        "energy_wh": "5000.0",
+    }
+    assert await money_faults(story.db) == []
+
+
 async def test_one_charge_at_a_time_per_client_whatever_starts_it(tier: SocketTier, story: Cards) -> None:
     await story.give(CARD)
     await story.give("CARD-1B")

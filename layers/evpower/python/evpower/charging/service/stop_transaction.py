@@ -132,6 +132,21 @@ async def _stop_without_session(conn: Conn, transaction: Transaction, message: S
     await _close(conn, transaction, message)
     if message.meter_stop_wh > transaction.meter_start:
         await transactions.flag_for_review(conn, transaction.id, "energy without a session")
+        # Use case: the charger did not obey the RemoteStop of a refused card. Nobody pays; operators must know.
+        await stations.add_event(
+            conn,
+            transaction.station_id,
+            "energy_without_session",
+            message.received_at,
+            severity="error",
+            connector=transaction.connector_id,
+            payload={
+                "transaction_id": transaction.id,
+                "id_tag_status": transaction.id_tag_status,
+                "energy_wh": str(message.meter_stop_wh - transaction.meter_start),
+            },
+            charger_at=message.stopped_at,
+        )
     return TransactionStopped(None)
 
 
