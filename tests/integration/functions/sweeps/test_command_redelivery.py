@@ -118,8 +118,9 @@ async def test_a_job_without_an_end_expires(deps: SweepDeps, db: PooledDatabase,
         await add_station(conn, "st-1")
         for name, expires_at in (("over", NOW - MINUTE), ("open", NOW + MINUTE)):
             await conn.execute(
-                """INSERT INTO station_jobs (id, station_id, kind, state, location, requested_by, expires_at, created_at,
-                                             updated_at) VALUES (%s, 'st-1', 'log', 'running', '', 'test', %s, %s, %s)""",
+                """INSERT INTO station_jobs (id, station_id, kind, state, location, requested_by, expires_at,
+                                             created_at, updated_at)
+                   VALUES (%s, 'st-1', 'log', 'running', '', 'test', %s, %s, %s)""",
                 (name, expires_at, NOW, NOW),
             )
     assert (await work(deps, EVENT))["jobs_expired"] == 1
