@@ -51,4 +51,5 @@ def written(line: str) -> Iterator[tuple[Written, list[float]]]:
                 if not 0 < len(measured) <= MAX_VALUES or not all(type(m) in (int, float) for m in measured):
                     raise BadEmfError(f"{metric['Name']} is {found!r}: {line}")
                 key = frozenset((name, str(value)) for name, value in values.items())
-                yield Written(directive["Namespace"], metric["Name"], key, metric["Unit"]), measured
+                numbers = [float(m) for m in measured if m is not None]
+                yield Written(directive["Namespace"], metric["Name"], key, metric["Unit"]), numbers
