@@ -16,12 +16,14 @@ Order of effect, outermost first; each layer sees what the layers before it foun
 A rate limit therefore sees the client, and a replay is served only to the client whose answer it is.
 """
 
+from collections.abc import Iterable
+from typing import Any
+
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 import evpower
-from functions.api import openapi
 from functions.api.deps import Deps
 from functions.api.envelope import JsonResponse
 from functions.api.middleware import errors
@@ -32,7 +34,7 @@ from functions.api.middleware.payment_audit import PaymentAuditMiddleware
 from functions.api.middleware.rate_limit import RateLimitMiddleware
 from functions.api.middleware.request_context import RequestContextMiddleware
 from functions.api.middleware.security_headers import SecurityHeadersMiddleware
-from functions.api.routes import ROUTERS
+from functions.api.routes import DRIVER_MODULES, MODULES, STAFF_PATH, routers
 from functions.api.schemas.base import ErrorBody
 
 API_PREFIX = "/api/v1"
@@ -51,13 +53,15 @@ CORS_RESPONSE_HEADERS = ["X-Correlation-ID", "Idempotency-Key", "Retry-After"]
 CORS_MAX_AGE_S = 86400
 
 
-def create_api(deps: Deps) -> FastAPI:
-    """The routes and their exception handlers, without the middlewares."""
+_DOCUMENTATION = ("/docs", "/openapi.json")
+
+
+def create_api(deps: Deps, modules: Iterable[str] = MODULES) -> FastAPI:
+    """The routes of ``modules`` and their exception handlers, without the middlewares."""
     swagger = deps.settings.enable_swagger
     app = FastAPI(
         title="EvPower API",
         version=evpower.__version__,
-        description=openapi.DESCRIPTION,
         docs_url="/docs" if swagger else None,
         openapi_url="/openapi.json" if swagger else None,
         redoc_url=None,
@@ -69,15 +73,42 @@ def create_api(deps: Deps) -> FastAPI:
     )
     app.state.deps = deps
     errors.install(app)
-    for routes in ROUTERS:
+    for routes in routers(modules):
         app.include_router(routes)
-    app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]
+    app.openapi = lambda: _document(app)  # type: ignore[method-assign]
     return app
+
+
+def _document(app: FastAPI) -> dict[str, Any]:
+    from functions.api import openapi  # only who reads the document needs what describes it
+
+    return openapi.document(app)
+
+
+class ApiInStages:
+    """Drivers' routes from the start, all others with the first request for one of them.
+
+    Use case: somebody opens the app and waits for a cold process. The routes of the staff are half of all, and no
+    driver ever calls them.
+    """
+
+    def __init__(self, deps: Deps) -> None:
+        self._deps = deps
+        self._drivers = create_api(deps, DRIVER_MODULES)
+        self._whole: FastAPI | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        app = self._drivers
+        if scope["type"] == "http" and (STAFF_PATH.match(scope["path"]) or scope["path"].startswith(_DOCUMENTATION)):
+            if self._whole is None:
+                self._whole = create_api(self._deps)
+            app = self._whole
+        await app(scope, receive, send)
 
 
 def create_app(deps: Deps) -> ASGIApp:
     """The whole application, ready for Mangum or any ASGI server."""
-    app: ASGIApp = create_api(deps)
+    app: ASGIApp = ApiInStages(deps)
     app = IdempotencyMiddleware(app, redis=deps.redis, secret=deps.settings.auth_token_secret.get_secret_value())
     app = RateLimitMiddleware(app, limiter=deps.rate_limiter, settings=deps.settings)
     app = AuthenticationMiddleware(app, authenticator=deps.authenticator)

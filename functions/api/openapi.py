@@ -11,6 +11,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
+from functions.api.routes import routers
 from functions.api.routing import depends_on, require_client
 from functions.api.staff import require_staff
 
@@ -87,6 +88,7 @@ _HEADERS: dict[str, dict[str, Any]] = {
 def document(app: FastAPI) -> dict[str, Any]:
     """The whole document; made once per process."""
     if app.openapi_schema is None:
+        app.description = DESCRIPTION
         _complete(FastAPI.openapi(app))  # keeps what it made in openapi_schema
     assert app.openapi_schema is not None
     return app.openapi_schema
@@ -106,9 +108,7 @@ def _complete(made: dict[str, Any]) -> None:
 
 
 def _routes() -> list[APIRoute]:
-    from functions.api.routes import ROUTERS
-
-    return [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
+    return [route for router in routers() for route in router.routes if isinstance(route, APIRoute)]
 
 
 def _describe(operation: dict[str, Any], route: APIRoute, method: str) -> None:

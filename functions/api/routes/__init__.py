@@ -1,74 +1,57 @@
 """All route modules, in the order of registration (fixed paths before paths with parameters).
 
-A new module of routes is one file here and one line below.
+A new module of routes is one file here and one line below. Drivers' modules load when a process starts; those of the
+staff, under ``STAFF_PATH``, with its first request of the staff: most processes serve drivers only.
 """
+
+import re
+from collections.abc import Iterable
+from importlib import import_module
 
 from fastapi import APIRouter
 
-from functions.api.routes import (
-    admin,
-    admin_certificates,
-    admin_charging_profiles,
-    admin_clients,
-    admin_commands,
-    admin_composite_schedule,
-    admin_credentials,
-    admin_firmware,
-    admin_id_tags,
-    admin_jobs,
-    admin_local_list,
-    admin_messages,
-    admin_quarantine,
-    admin_reservations,
-    admin_reviews,
-    admin_staff,
-    admin_station_detail,
-    auth,
-    balance,
-    cards,
-    charging,
-    devices,
-    favorites,
-    health,
-    history,
-    locations,
-    mobile_legacy,
-    notifications,
-    payment,
-    profile,
-    station,
+STAFF_PATH = re.compile(r"/api/v1/(admin/|locations/[^/]+/refresh-status$)")
+
+DRIVER_MODULES = (
+    "health",
+    "auth",
+    "profile",
+    "balance",
+    "charging",
+    "payment",
+    "cards",
+    "mobile_legacy",
+    "station",
+    "locations",
+    "devices",
+    "notifications",
+    "favorites",
+    "history",
 )
 
-ROUTERS: tuple[APIRouter, ...] = (
-    health.routes,
-    auth.routes,
-    profile.routes,
-    balance.routes,
-    charging.routes,
-    payment.routes,
-    cards.routes,
-    mobile_legacy.routes,
-    station.routes,
-    locations.routes,
-    devices.routes,
-    notifications.routes,
-    favorites.routes,
-    history.routes,
-    admin.routes,
-    admin_clients.routes,
-    admin_staff.routes,
-    admin_commands.routes,
-    admin_station_detail.routes,
-    admin_messages.routes,
-    admin_jobs.routes,
-    admin_firmware.routes,
-    admin_id_tags.routes,
-    admin_quarantine.routes,
-    admin_reviews.routes,
-    admin_credentials.routes,
-    admin_certificates.routes,
-    admin_reservations.routes,
-    admin_local_list.routes,
-    admin_charging_profiles.routes,
-    admin_composite_schedule.routes,
+STAFF_MODULES = (
+    "admin",
+    "admin_clients",
+    "admin_staff",
+    "admin_commands",
+    "admin_station_detail",
+    "admin_messages",
+    "admin_jobs",
+    "admin_firmware",
+    "admin_id_tags",
+    "admin_quarantine",
+    "admin_reviews",
+    "admin_credentials",
+    "admin_certificates",
+    "admin_reservations",
+    "admin_local_list",
+    "admin_charging_profiles",
+    "admin_composite_schedule",
 )
+
+MODULES = DRIVER_MODULES + STAFF_MODULES
+
+
+def routers(modules: Iterable[str] = MODULES) -> tuple[APIRouter, ...]:
+    """The routes of these modules, which are imported."""
+    return tuple(import_module(f"{__name__}.{name}").routes for name in modules)

@@ -8,7 +8,7 @@ import httpx
 import pytest
 from fastapi.routing import APIRoute
 
-from functions.api.routes import ROUTERS
+from functions.api.routes import routers
 from infra.local.services import Valkey
 from tests.integration.api_network import in_own_loop, network
 from tests.integration.contract import examples
@@ -47,7 +47,7 @@ def answers(recorded: Recorded) -> dict[str, list[httpx.Response]]:
 def test_the_index_is_what_is_served() -> None:
     served = {
         (method, route.path)
-        for router in ROUTERS
+        for router in routers()
         for route in router.routes
         if isinstance(route, APIRoute)
         for method in route.methods

@@ -108,7 +108,8 @@ def deps(settings: Settings) -> Deps:
 
 @pytest.fixture
 def app(deps: Deps, monkeypatch: pytest.MonkeyPatch) -> ASGIApp:
-    monkeypatch.setattr(application, "ROUTERS", (*application.ROUTERS, routes))
+    product = application.routers
+    monkeypatch.setattr(application, "routers", lambda modules: (*product(modules), routes))
     return application.create_app(deps)
 
 
