@@ -46,9 +46,7 @@ def purges(settings: Settings) -> tuple[Purge, ...]:
         Purge("payment_inbox", "received_at", audit, "state <> 'received'"),
         Purge("station_commands", "created_at", events, "status NOT IN ('queued', 'sent')"),
         Purge("station_jobs", "created_at", events, "state NOT IN ('requested', 'accepted', 'running')"),
-        Purge(
-            "station_certificates", "requested_at", events, "state IN ('rejected', 'failed') AND revoked_at IS NULL"
-        ),
+        Purge("station_certificates", "requested_at", events, "state IN ('rejected', 'failed') AND revoked_at IS NULL"),
         Purge("push_outbox", "created_at", events, "state IN ('done', 'failed')"),
         Purge("reservations", "created_at", events, "state NOT IN ('requested', 'accepted')"),
         Purge("charging_profiles", "created_at", events, "state NOT IN ('requested', 'active')"),
