@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import orjson
 
-from evpower.charging.models import EndReason, LimitType, MeterContext, MeterUpdate, SessionState
+from evpower.charging.models import LIVE_STATES, EndReason, LimitType, MeterContext, MeterUpdate, SessionState
 from evpower.charging.repository import meter_values, quarantine, sessions
 from evpower.charging.repository import sweeps as queries
 from evpower.charging.repository.sessions import session_of
@@ -61,7 +61,7 @@ async def flush_readings(conn: Conn, batch: Sequence[MeterUpdate]) -> frozenset[
         connected elsewhere. Their readings are stored; what the caller knows of the session is out of date.
     """
     states = await meter_values.flush(conn, batch)
-    live = {session_id for session_id, state in states.items() if SessionState(state).live}
+    live = {session_id for session_id, state in states.items() if state in LIVE_STATES}
     return frozenset(
         position for position, update in enumerate(batch) if update.session_id and update.session_id not in live
     )
