@@ -14,6 +14,7 @@ from infra.local.emf import Written
 from infra.local.processes import ROOT
 from tests.fakes.monitored import monitored
 
+pytestmark = pytest.mark.timeout(300)  # the demo starts a whole system of its own
 Seen = dict[tuple[str, frozenset[tuple[str, str]]], list[float]]
 
 
@@ -27,7 +28,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Written, list[f
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "layers/evpower/python")])},
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=280,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return [found for line in file.read_text().splitlines() for found in emf.written(line)]
