@@ -20,6 +20,8 @@ from evpower.admin.repository import reviews as staff_reviews
 from evpower.admin.repository import sessions as staff_sessions
 from evpower.admin.repository import stations as staff_stations
 from evpower.balance import repository as balance
+from evpower.certificates import repository as certificates
+from evpower.certificates.models import CertificateState
 from evpower.charging.models import StartTransaction
 from evpower.charging.repository import id_tags, live, meter_values, sessions, sweeps, transactions
 from evpower.commands import repository as commands
@@ -34,7 +36,7 @@ from evpower.reservations import repository as reservations
 from evpower.reservations.models import Begun
 from evpower.smart_charging import repository as profiles
 from evpower.stations.inspected import EventFilter
-from evpower.stations.repository import inspection, stations
+from evpower.stations.repository import inspection, keys, stations
 from tests.conftest import create_database, drop_database
 from tests.integration.evpower.db import network
 
@@ -123,6 +125,17 @@ INSERT INTO station_jobs (id, station_id, kind, state, location, command_id, req
     SELECT 'j' || n, 's' || (n % 1000 + 1), 'log', CASE WHEN n > 19950 THEN 'running' ELSE 'failed' END, '', 'k' || n,
            'test', now() - n * interval '10 minutes', now() - n * interval '10 minutes', now()
       FROM generate_series(1, 20000) n;
+INSERT INTO station_certificates (id, station_id, state, csr, csr_fingerprint, chain, serial_number, not_after, due_at,
+    requested_at)
+    SELECT 'e' || n, 's' || (n % 1000 + 1), CASE WHEN n > 19950 THEN 'requested' ELSE 'accepted' END, '', n::text,
+           'pem', n::text, now() + (n - 100) * interval '1 hour', CASE WHEN n > 19950 THEN now() END,
+           now() - n * interval '10 minutes' FROM generate_series(1, 20000) n;
+INSERT INTO installed_certificates (id, station_id, certificate_type, hash_algorithm, issuer_name_hash, issuer_key_hash,
+    serial_number, not_after, seen_at)
+    SELECT 'f' || n, 's' || (n % 1000 + 1), 'CentralSystemRootCertificate', 'SHA256', 'n', 'k', n::text,
+           now() + (n - 50) * interval '1 day', now() FROM generate_series(1, 5000) n;
+INSERT INTO station_key_candidates (id, station_id, key_hash, delivery, command_id, created_by, created_at)
+    SELECT 'n' || n, 's' || (n % 1000 + 1), 'h', 'send', 'k' || n, 'test', now() FROM generate_series(1, 500) n;
 SET session_replication_role = DEFAULT;
 ANALYZE;
 """
@@ -130,7 +143,8 @@ BIG = {
     "clients", "charging_sessions", "payment_transactions_odengi", "balance_topups", "payment_inbox", "topup_refunds",
     "station_commands", "ocpp_transactions", "ocpp_meter_values", "station_events", "audit_logs", "push_outbox",
     "idempotency_keys", "used_nonces", "rate_counters", "settlements", "quarantined_messages", "id_tags",
-    "session_reviews", "reservations", "charging_profiles", "station_jobs",
+    "session_reviews", "reservations", "charging_profiles", "station_jobs", "station_certificates",
+    "installed_certificates",
 }  # fmt: skip
 
 
@@ -216,6 +230,11 @@ SWEEPS: dict[str, tuple[Work, str]] = {
     "silent_stations": (lambda c: stations.mark_silent(c, AGO, 200), ""),
     "reservations_over": (lambda c: reservations.expire(c, NOW, 100), "reservations_due_idx"),
     "jobs_over": (lambda c: jobs.expire(c, NOW, "over", 100), "station_jobs_open_idx"),
+    "certificates_due": (lambda c: certificates.due(c, NOW, 50), "station_certificates_due_idx"),
+    "certificates_ending": (lambda c: certificates.expiring(c, NOW, 0, 100), "station_certificates_expiry_idx"),
+    "certificates_counted": (lambda c: certificates.count_expiring(c, NOW), "station_certificates_expiry_idx"),
+    "certificates_to_renew": (lambda c: certificates.to_renew(c, NOW, AGO, 100), ""),
+    "dead_keys": (lambda c: keys.drop_undelivered(c, 100), ""),
     "profiles_over": (lambda c: profiles.end(c, NOW, 100), ""),
 }
 
@@ -255,6 +274,10 @@ async def _starts(conn: Conn) -> None:
 
 
 HOT: dict[str, Work] = {
+    "admission": lambda c: stations.admission(c, "s7"),
+    "certificates_of_station": lambda c: certificates.shown_before(c, "s7"),
+    "certificate_used": lambda c: certificates.note_use(c, "s7", "6", NOW),
+    "certificate_answered": lambda c: certificates.answer(c, "s7", "k", "6", CertificateState.ACCEPTED, NOW),
     "client": lambda c: accounts.get_client(c, "c7"),
     "client_locked": lambda c: accounts.lock_client(c, "c7"),
     "entry_by_source": lambda c: accounts.entry_by_source(c, "k7"),

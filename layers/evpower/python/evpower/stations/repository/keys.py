@@ -109,8 +109,9 @@ async def drop_undelivered(conn: Conn, limit: int) -> list[str]:
     """Candidates whose command never reached the charger, or was refused; ids of their commands."""
     cursor = await conn.execute(
         """DELETE FROM station_key_candidates WHERE id IN (
-                SELECT c.id FROM station_key_candidates c JOIN station_commands m ON m.id = c.command_id
-                 WHERE m.status IN ('rejected', 'expired', 'cancelled') LIMIT %s)
+                SELECT c.id FROM station_key_candidates c
+                 WHERE (SELECT m.status FROM station_commands m WHERE m.id = c.command_id)
+                       IN ('rejected', 'expired', 'cancelled') LIMIT %s)
             RETURNING command_id""",
         (limit,),
     )
