@@ -5,7 +5,7 @@ which the load balancer also cuts what is left. The process therefore watches it
 once it drains, it sends its chargers away one after the other and ends by itself, long before the cut.
 """
 
-from aws_cdk import CfnOutput, Duration
+from aws_cdk import CfnOutput, Duration, Size
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_ecr as ecr
 from aws_cdk import aws_ecs as ecs
@@ -75,7 +75,10 @@ class SocketTierStack(ProductStack):
             port_mappings=[ecs.PortMapping(container_port=TIER_PORT)],
             environment=self._environment_variables(),
             logging=ecs.LogDriver.aws_logs(
-                log_group=self._log_group, stream_prefix="tier", mode=ecs.AwsLogDriverMode.NON_BLOCKING
+                log_group=self._log_group,
+                stream_prefix="tier",
+                mode=ecs.AwsLogDriverMode.NON_BLOCKING,
+                max_buffer_size=Size.mebibytes(8),
             ),
             health_check=ecs.HealthCheck(
                 command=HEALTH_COMMAND,
@@ -142,14 +145,13 @@ class SocketTierStack(ProductStack):
     # --- service ------------------------------------------------------------------------------------------------
 
     def _service(self, task: ecs.FargateTaskDefinition) -> ecs.FargateService:
-        environment = self.environment_values
         return ecs.FargateService(
             self,
             "Service",
             service_name="socket-tier",
             cluster=self.cluster,
             task_definition=task,
-            desired_count=environment.tasks_min,
+            # No desired count: a deployment would set the fleet back to it. The scaling keeps the minimum.
             # One new task before an old one goes: chargers always find a place.
             min_healthy_percent=100,
             max_healthy_percent=150,

@@ -45,7 +45,7 @@ def test_the_container_is_as_closed_as_it_can_be(cloud: Cloud) -> None:
 
 def test_two_containers_at_the_least_and_a_failed_deployment_goes_back(cloud: Cloud) -> None:
     service = cloud.one("AWS::ECS::Service")
-    assert service["DesiredCount"] >= 2
+    assert "DesiredCount" not in service  # a deployment would set the scaled fleet back to it
     deployment = service["DeploymentConfiguration"]
     assert deployment["MinimumHealthyPercent"] == 100
     assert deployment["DeploymentCircuitBreaker"] == {"Enable": True, "Rollback": True}
