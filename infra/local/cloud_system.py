@@ -168,6 +168,8 @@ class CloudSystem:
         self._supervisor.stopping = True
         await self._supervisor.stop("chargers")
         await self._supervisor.stop_all()
+        for name in self.ids("AWS::Lambda::Function"):  # their processes hold connections to the stand-ins
+            await asyncio.to_thread(self.client("lambda").delete_function, FunctionName=name)
         await self._stack.aclose()
         self.valkey.stop()
         self.postgres.stop()
