@@ -71,6 +71,7 @@ async def _station(on: Recorder) -> None:
 
 
 async def _commands(on: Recorder) -> None:
+    await on.wait(seconds=1)  # or the lists' order is nobody's
     body: dict[str, Any] = {"action": "TriggerMessage", "requestedMessage": "StatusNotification", "connectorId": 1}
     first = (await on.call("OC1", body, client=FIRST_OPERATOR, station_id=STATION))["data"]["command"]
     await _answer(on, first["id"], CommandStatus.REJECTED, {"status": "Rejected"}, error="not now")
@@ -79,6 +80,7 @@ async def _commands(on: Recorder) -> None:
     )
     for command_id in (first["id"], stop["id"]):
         await on.call("OC3", client=FIRST_OPERATOR, station_id=STATION, command_id=command_id)
+    await on.wait(seconds=1)
     body = {"action": "Reset", "type": "Soft", "expires_in_s": 600}
     second = (await on.call("OC1", body, client=FIRST, station_id=STATION))["data"]["command"]
     await on.call("OC4", client=FIRST, station_id=STATION, command_id=second["id"])
@@ -111,10 +113,12 @@ async def _jobs(on: Recorder) -> None:
     store.put(f"firmware/{file['id']}", len(IMAGE), FIRMWARE["sha256"])  # type: ignore[arg-type]
     await on.call("OF4", client=ROOT, firmware_id=file["id"])
     await on.call("OF3", client=FIRST, firmware_id=file["id"])
+    await on.wait(seconds=1)
     body: dict[str, Any] = {"firmware_id": file["id"], "signed": True, "retries": 2, "retry_interval_s": 60}
     update = (await on.call("OJ1", body, client=FIRST, station_id=STATION))["data"]
     await _answer(on, update["command_id"], CommandStatus.ACCEPTED, {"status": "Accepted"})
     await _report(on, JobKind.SIGNED_FIRMWARE, update["request_id"], "Downloading", "InvalidSignature")
+    await on.wait(seconds=1)
     body = {"type": "SecurityLog", "oldest": "2026-01-15T00:00:00Z"}
     log = (await on.call("OJ2", body, client=FIRST_OPERATOR, station_id=STATION))["data"]
     await _answer(on, log["command_id"], CommandStatus.ACCEPTED, {"status": "Accepted", "filename": "security.log"})
@@ -125,15 +129,18 @@ async def _jobs(on: Recorder) -> None:
     await on.call("OJ5", client=FIRST_OPERATOR, station_id=STATION, job_id=log["id"])
     for query in ("?limit=1", ""):
         await on.call("OJ3", client=FIRST_OPERATOR, station_id=STATION, query=query)
+    await on.wait(seconds=1)
     await on.call("OF1", {**FIRMWARE, "name": "Maker DC-60 1.2.4"}, client=FIRST)
     for query in ("?limit=1", ""):
         await on.call("OF2", client=FIRST, query=query)
     await on.call("OF5", client=ROOT, firmware_id=file["id"])
+    await on.wait(seconds=1)
     # What the station's detail lists as open.
     body = {"type": "DiagnosticsLog"}
     log = (await on.call("OJ2", body, client=FIRST_OPERATOR, station_id=STATION))["data"]
     await _answer(on, log["command_id"], CommandStatus.ACCEPTED, {"status": "Accepted", "filename": "open.log"})
     await _report(on, JobKind.LOG, log["request_id"], "Uploading")
+    await on.wait(seconds=1)
     body = {"location": "ftp://files.example/firmware.bin"}
     await on.call("OJ1", body, client=FIRST, station_id=STATION)
 
@@ -152,6 +159,7 @@ async def _messages(on: Recorder) -> None:
 
 async def _live(on: Recorder) -> None:
     """A session on connector 1 with a reading."""
+    await on.wait(seconds=1)
     await on.api.sql("UPDATE connectors SET ocpp_status = 'Available', error_code = NULL WHERE connector_number = 1")
     started = await on.call("C1", {"station_id": SERIAL, "connector_id": 1, "energy_kwh": 5}, client=OTHER)
     transaction_id = await on.api.charger_starts(started["session_id"], 1000)
