@@ -30,7 +30,7 @@ def kept(frame: bytes | None, action: str | None) -> tuple[str | None, bool]:
     """The text of a frame of ``action`` as it is stored, and whether it was cut."""
     if frame is None:
         return None, False
-    if action in _PLAIN and len(frame) <= MAX_CHARS:
+    if action in _PLAIN and len(frame) <= MAX_CHARS and b"\x00" not in frame:
         try:
             return frame.decode(), False
         except UnicodeDecodeError:
