@@ -168,8 +168,9 @@ class CloudSystem:
         self._supervisor.stopping = True
         await self._supervisor.stop("chargers")
         await self._supervisor.stop_all()
-        for name in self.ids("AWS::Lambda::Function"):  # their processes hold connections to the stand-ins
-            await asyncio.to_thread(self.client("lambda").delete_function, FunctionName=name)
+        names, client = self.ids("AWS::Lambda::Function"), self.client("lambda")
+        # Their processes hold connections to the stand-ins.
+        await asyncio.gather(*(asyncio.to_thread(client.delete_function, FunctionName=name) for name in names))
         await self._stack.aclose()
         self.valkey.stop()
         self.postgres.stop()

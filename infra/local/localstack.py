@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Self
 
 from infra.local.processes import LOOPBACK, ROOT, Child, LocalSystemError, free_port
+from infra.local.services import memory_directory
 
 _VENV = Path(os.environ.get("EVPOWER_LOCALSTACK_VENV", ROOT / ".venv-localstack"))
 _REQUIREMENTS = ROOT / "requirements" / "localstack.txt"
@@ -70,7 +71,8 @@ class LocalStack:
 
     def __init__(self) -> None:
         self.port = free_port()
-        self._directory = Path(tempfile.mkdtemp(prefix="evpower-localstack-"))
+        # Thousands of files: each function's code and layers are unpacked here.
+        self._directory = Path(tempfile.mkdtemp(prefix="evpower-localstack-", dir=memory_directory()))
         self._child: Child | None = None
 
     @property

@@ -46,7 +46,7 @@ _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - Linux's memory file system; on
 _MEMORY_WANTED = 4 * 2**30
 
 
-def _memory_directory() -> str | None:
+def memory_directory() -> str | None:
     """Where files that need not survive are fastest: in memory, if there is plenty; None: the usual place."""
     try:
         roomy = os.access(_SHARED_MEMORY, os.W_OK) and shutil.disk_usage(_SHARED_MEMORY).free >= _MEMORY_WANTED
@@ -58,7 +58,7 @@ def _memory_directory() -> str | None:
 def _service_directory(directory: Path | None, kind: str, *, durable: bool = True) -> tuple[Path, bool]:
     """The service's directory and whether it is ours to remove."""
     if directory is None:
-        created = Path(tempfile.mkdtemp(prefix=f"evpower-{kind}-", dir=None if durable else _memory_directory()))
+        created = Path(tempfile.mkdtemp(prefix=f"evpower-{kind}-", dir=None if durable else memory_directory()))
         created.chmod(0o711)
         return created, True
     directory.mkdir(parents=True, exist_ok=True)
