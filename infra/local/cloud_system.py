@@ -37,6 +37,7 @@ from infra.settings import SECRET_KEYS, product_settings
 
 STAGE = "live"
 _DATABASE = "evpower"
+_TIER_QUEUES = ("commands.fifo", "push")  # as infra.stacks.socket_tier
 _PAYMENT_SECRETS = {
     "ODENGI_MERCHANT_ID": "local-merchant",
     "ODENGI_PASSWORD": "local-odengi-password",
@@ -257,7 +258,7 @@ class CloudSystem:
             **LOCAL_CREDENTIALS,
             "AWS_ENDPOINT_URL": self.localstack.url,
             **product_settings(self.environment),
-            **{queue.setting: self.queue_url(queue.name) for queue in QUEUES},
+            **{queue.setting: self.queue_url(queue.name) for queue in QUEUES if queue.name in _TIER_QUEUES},
             "SECRET_IDS": ",".join(self._secret_name(name) for name in secrets_of(SOCKET_TIER, role)),
             "DATABASE_ROLE": role,
             "SOCKET_TIER_HOST": LOOPBACK,
