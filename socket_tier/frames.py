@@ -33,6 +33,11 @@ def whole_text(data: bytes) -> bytes | None:
     return apply_mask(data[6:], data[2:6])
 
 
+def is_whole_text(data: bytes | bytearray) -> bool:
+    """Whether ``data``, which is not empty, begins with an unfragmented text frame."""
+    return data[0] == _FIN_TEXT
+
+
 def is_no_frame(data: bytes | bytearray) -> bool:
     """Whether ``data`` begins with what can be no frame of a client: without mask, or of an unknown kind."""
     return len(data) > 1 and (not data[1] & 0x80 or data[0] & 0x0F not in _OPCODES)

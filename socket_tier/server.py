@@ -11,10 +11,9 @@ from typing import Any
 
 import orjson
 from websockets.asyncio.server import Server, ServerConnection, serve
-from websockets.datastructures import Headers, MultipleValuesError
-from websockets.exceptions import ConnectionClosed, InvalidHeader
+from websockets.datastructures import Headers
+from websockets.exceptions import ConnectionClosed
 from websockets.frames import DATA_OPCODES, Frame, Opcode
-from websockets.headers import parse_subprotocol
 from websockets.http11 import Request, Response
 from websockets.protocol import Event, State
 from websockets.typing import Subprotocol
@@ -23,9 +22,10 @@ from evpower.config import Settings
 from evpower.logging import get_logger
 from socket_tier import metrics
 from socket_tier.admission import Refusal, station_reference
-from socket_tier.frames import frame_size, is_no_frame, text_frame, whole_text
+from socket_tier.frames import frame_size, is_no_frame, is_whole_text, text_frame, whole_text
 from socket_tier.gate import SERIAL_SUFFIX, SUBJECT_SUFFIX, Gate, Pass, UpgradeRequest
 from socket_tier.handshakes import CountedSocket, Handshakes
+from socket_tier.http_edge import joined, offered, peer_of, plain_answer, single
 from socket_tier.message_log import MessageLog
 
 log = get_logger(__name__)
@@ -99,25 +99,36 @@ class TierSocket(CountedSocket):
         if partial is None:
             partial = self._partial = bytearray()
         partial += data
+        others = bytearray()  # a run of frames for the library, which reads many at once with less effort
         while partial:
+            if others and is_whole_text(partial):
+                self._leave(others)  # it may end the message, or the connection, that the next frame belongs to
+                others = bytearray()
             size = frame_size(partial)
             oversized = size is not None and size > self._limit + _LONGEST_HEADER
             if oversized or is_no_frame(partial) or self.protocol.state is not State.OPEN:
                 # Refused, or discarded after a close: the library knows how. Nothing comes after it.
                 self._cuts = self._may_cut = False
-                rest, self._partial = bytes(partial), None
-                super().data_received(rest)
+                self._partial = None
+                self._leave(others + partial)
                 return
             if size is None or len(partial) < size:
-                return
+                break
             frame = bytes(partial[:size])
             del partial[:size]
             message = whole_text(frame) if self._fragments is None else None
             if message is not None and len(message) <= self._limit:
                 self._take(message)
             else:
-                super().data_received(frame)
-        self._partial = None
+                others += frame
+        if not partial:
+            self._partial = None
+        if others:
+            self._leave(others)
+
+    def _leave(self, frames: bytearray) -> None:
+        """Let the library read these."""
+        super().data_received(bytes(frames))
 
     @property
     def _limit(self) -> int:
@@ -269,8 +280,8 @@ class SocketServer:
         path = request.path.partition("?")[0]
         if path in ("/health", "/readyz", "/metrics"):
             return await self._endpoint(path, request.headers)
-        peer = _peer(connection)
-        forwarded = _joined(request.headers, "X-Forwarded-For")
+        peer = peer_of(connection)
+        forwarded = joined(request.headers, "X-Forwarded-For")
         if path.rstrip("/") in self._stream_paths:
             connection.address = self._gate.address_of(peer, forwarded)
             refusal = self._gate.room_for(connection.address)
@@ -284,12 +295,12 @@ class SocketServer:
             UpgradeRequest(
                 path=request.path,
                 peer=peer,
-                offered=_offered(request.headers),
-                authorization=_single(request.headers, "Authorization"),
+                offered=offered(request.headers),
+                authorization=single(request.headers, "Authorization"),
                 forwarded_for=forwarded,
-                forwarded_proto=_joined(request.headers, "X-Forwarded-Proto"),
-                certificate_subject=_single(request.headers, certificate + SUBJECT_SUFFIX),
-                certificate_serial=_single(request.headers, certificate + SERIAL_SUFFIX),
+                forwarded_proto=joined(request.headers, "X-Forwarded-Proto"),
+                certificate_subject=single(request.headers, certificate + SUBJECT_SUFFIX),
+                certificate_serial=single(request.headers, certificate + SERIAL_SUFFIX),
             )
         )
         if isinstance(verdict, Refusal):
@@ -328,11 +339,11 @@ class SocketServer:
         if path == "/metrics":
             if headers.get("X-Forwarded-For") is not None:
                 # Numbers are for the network inside; a load balancer in front passes only outside requests.
-                return _http(HTTPStatus.NOT_FOUND, b"Not found.\n", "text/plain; charset=utf-8")
-            return _http(HTTPStatus.OK, metrics.exposition(), "text/plain; version=0.0.4; charset=utf-8")
+                return plain_answer(HTTPStatus.NOT_FOUND, b"Not found.\n", "text/plain; charset=utf-8")
+            return plain_answer(HTTPStatus.OK, metrics.exposition(), "text/plain; version=0.0.4; charset=utf-8")
         fine, body = await (self._health if path == "/health" else self._ready)()
         status = HTTPStatus.OK if fine else HTTPStatus.SERVICE_UNAVAILABLE
-        return _http(status, orjson.dumps(body), "application/json")
+        return plain_answer(status, orjson.dumps(body), "application/json")
 
     # --- after the upgrade --------------------------------------------------------------------------------------
 
@@ -351,44 +362,3 @@ class SocketServer:
             raise
         except Exception:
             log.exception("socket handler failed")
-
-
-def _peer(connection: ServerConnection) -> str:
-    address = connection.remote_address
-    return str(address[0]) if isinstance(address, tuple) else ""
-
-
-def _single(headers: Headers, name: str) -> str | None:
-    """A header that must not be repeated; repeated counts as absent, so that nothing is decided by the order."""
-    try:
-        value: str | None = headers.get(name)
-    except MultipleValuesError:
-        return None
-    return value
-
-
-def _joined(headers: Headers, name: str) -> str | None:
-    values = headers.get_all(name)
-    return ", ".join(values) if values else None
-
-
-def _offered(headers: Headers) -> list[str]:
-    offered: list[str] = []
-    for value in headers.get_all("Sec-WebSocket-Protocol"):
-        try:
-            offered += parse_subprotocol(value)
-        except InvalidHeader:
-            return []
-    return offered
-
-
-def _http(status: HTTPStatus, body: bytes, content_type: str) -> Response:
-    headers = Headers(
-        [
-            ("Connection", "close"),
-            ("Content-Length", str(len(body))),
-            ("Content-Type", content_type),
-            ("Cache-Control", "no-store"),
-        ]
-    )
-    return Response(status.value, status.phrase, headers, body)
