@@ -14,6 +14,8 @@ from socket_tier.unavailable import is_unavailable
 
 log = get_logger(__name__)
 
+_ACCEPTED = RegistrationStatus.ACCEPTED  # looking it up costs more than comparing it
+
 ASK_AGAIN_S = 10.0
 
 
@@ -56,7 +58,7 @@ class Charger:
     @property
     def accepted(self) -> bool:
         """The operator has accepted this station (``registration_status``)."""
-        return self.admission.registration_status is RegistrationStatus.ACCEPTED
+        return self.admission.registration_status is _ACCEPTED
 
     async def look_again(self) -> None:
         """Load the station's record anew; while the database is away, what is in memory stands.

@@ -113,10 +113,15 @@ class ChargerConnection:
         frame = rpc.parse(data)
         if isinstance(frame, Call):
             if not self._quickly(frame, data):
-                self._enqueue(frame, data)
+                self._take(rpc.bounded(frame, data), data)
         elif isinstance(frame, CallResult | CallError):
             self._calls.settle(frame, data)
-        elif self._route(frame.action) is None:
+        else:
+            self._take(frame, data)
+
+    def _take(self, frame: Call | BadFrame, data: bytes) -> None:
+        """Queue what a worker must handle; refuse at once what cannot be handled."""
+        if isinstance(frame, BadFrame) and self._route(frame.action) is None:
             metrics.call_errors(frame.code)
             answer = rpc.error_frame(frame.id, frame.code, frame.description)
             self._send(answer)

@@ -22,6 +22,7 @@ _NUL: Final = b"\\u0000"
 # No message of OCPP nests deeper than ten levels. What nests by the hundred can be parsed, but neither copied nor
 # written again.
 _MAX_DEPTH: Final = 100
+_DEEP: Final = "nested too deeply"
 
 # Error codes, spelled as OCPP-J 1.6 section 4.2.3 spells them ("Occurence", "Formation").
 FORMATION_VIOLATION: Final = "FormationViolation"
@@ -91,17 +92,17 @@ def parse(data: bytes) -> Frame:
     if not isinstance(message, list) or not message:
         return BadFrame(NO_ID, "a frame is a JSON array of 3 to 5 members")
     message_id = message[1] if len(message) > 1 else None
-    if data.count(b"[") + data.count(b"{") > _MAX_DEPTH and _is_deep(message):
-        return _too_deep(data, message, message_id)
+    if message[0] != CALL and _is_deep(data, message):
+        return _too_deep(message, message_id)
     if not _is_message_id(message_id):
         return BadFrame(NO_ID, "the message id must be a string of at most 36 characters")
-    if _NUL in data:
+    if _NUL in data and not _is_deep(data, message):
         message[2:] = [_without_nul(item) for item in message[2:]]
     kind = message[0]
     if type(kind) is not int:
         return BadFrame(message_id, "the message type must be a number")
     if kind == CALL:
-        return _parse_call(message_id, message)
+        return _parse_call(message_id, message, data)
     if kind == CALLRESULT:
         return _parse_result(message_id, message)
     if kind == CALLERROR:
@@ -122,7 +123,19 @@ def _without_nul(value: Any) -> Any:
     return value
 
 
-def _is_deep(message: list[Any]) -> bool:
+def bounded(call: Call, data: bytes) -> Call | BadFrame:
+    """``call``, read from ``data``, unless it nests without end; for calls that no schema has passed strictly.
+
+    Use case: a StopTransaction with such a payload is kept as text.
+    """
+    if not _is_deep(data, call.payload):
+        return call
+    return BadFrame(call.id, _DEEP, action=call.action, payload=data.decode(errors="replace"))
+
+
+def _is_deep(data: bytes, message: list[Any] | dict[str, Any]) -> bool:
+    if data.count(b"[") + data.count(b"{") <= _MAX_DEPTH:
+        return False
     level: list[Any] = [message]
     for _ in range(_MAX_DEPTH):
         level = [
@@ -136,13 +149,12 @@ def _is_deep(message: list[Any]) -> bool:
     return True
 
 
-def _too_deep(data: bytes, message: list[Any], message_id: Any) -> Frame:
-    """Use case: a StopTransaction with such a payload is kept as text; an answer like it ends the waiting call."""
+def _too_deep(message: list[Any], message_id: Any) -> Frame:
+    """An answer that nests without end still ends the waiting call."""
     known = message_id if _is_message_id(message_id) else NO_ID
     if message[0] in (CALLRESULT, CALLERROR):
-        return CallError(known, FORMATION_VIOLATION, "nested too deeply", {})
-    action = message[2] if len(message) > 2 and isinstance(message[2], str) else None
-    return BadFrame(known, "nested too deeply", action=action, payload=data.decode(errors="replace"))
+        return CallError(known, FORMATION_VIOLATION, _DEEP, {})
+    return BadFrame(known, _DEEP)
 
 
 def _is_message_id(value: Any) -> TypeGuard[MessageId]:
@@ -151,18 +163,16 @@ def _is_message_id(value: Any) -> TypeGuard[MessageId]:
     return type(value) in (int, float)
 
 
-def _parse_call(message_id: MessageId, message: list[Any]) -> Call | BadFrame:
+def _parse_call(message_id: MessageId, message: list[Any], data: bytes) -> Call | BadFrame:
     if len(message) == 4:
         action, payload = message[2], message[3]
         if type(action) is str and type(payload) is dict:
             return Call(message_id, action, payload)
     action = message[2] if len(message) > 2 and isinstance(message[2], str) else None
-    return BadFrame(
-        message_id,
-        "a CALL is [2, id, action, payload object]",
-        action=action,
-        payload=message[3] if len(message) > 3 else None,
-    )
+    payload = message[3] if len(message) > 3 else None
+    if _is_deep(data, message):
+        payload = data.decode(errors="replace")
+    return BadFrame(message_id, "a CALL is [2, id, action, payload object]", action=action, payload=payload)
 
 
 def _parse_result(message_id: MessageId, message: list[Any]) -> CallResult | CallError:

@@ -36,6 +36,7 @@ RECEIVE_QUEUE_FRAMES = 8
 EARLY_MESSAGES = 16
 MAX_UNREAD_BYTES = 1024 * 1024
 _LONGEST_HEADER = 14
+_OPEN = State.OPEN  # looking it up costs more than comparing it
 _END_OF_REQUEST = b"\r\n\r\n"
 _MAX_NAME = 128
 
@@ -77,7 +78,7 @@ class TierSocket(CountedSocket):
         if not self._cuts:
             self._receive_upgrade(data)
             return
-        if not self._partial and self._fragments is None and self.protocol.state is State.OPEN:
+        if not self._partial and self._fragments is None and self.protocol.state is _OPEN:
             message = whole_text(data)
             if message is not None and len(message) <= self._limit:
                 self._take(message)
@@ -85,7 +86,7 @@ class TierSocket(CountedSocket):
         self._cut(data)
 
     def _receive_upgrade(self, data: bytes) -> None:
-        if self._may_cut and self.admitted is not None and self.protocol.state is State.OPEN:
+        if self._may_cut and self.admitted is not None and self.protocol.state is _OPEN:
             self._cuts = True
             self.data_received(data)
             return
@@ -106,7 +107,7 @@ class TierSocket(CountedSocket):
                 others = bytearray()
             size = frame_size(partial)
             oversized = size is not None and size > self._limit + _LONGEST_HEADER
-            if oversized or is_no_frame(partial) or self.protocol.state is not State.OPEN:
+            if oversized or is_no_frame(partial) or self.protocol.state is not _OPEN:
                 # Refused, or discarded after a close: the library knows how. Nothing comes after it.
                 self._cuts = self._may_cut = False
                 self._partial = None
@@ -191,7 +192,7 @@ class TierSocket(CountedSocket):
 
         A charger that sends and does not read is cut off before its answers fill the memory.
         """
-        if self.protocol.state is not State.OPEN:
+        if self.protocol.state is not _OPEN:
             return False
         # Unfragmented, unmasked, without extensions: building the frame here saves a tenth of an answer's cost.
         self.transport.write(text_frame(frame))

@@ -563,7 +563,8 @@ async def test_the_end_of_a_socket_waits_for_a_quick_handler(bench: MakeBench) -
 async def test_a_payload_nested_without_end_is_answered_and_the_connection_lives(bench: MakeBench, depth: int) -> None:
     b = bench({"Heartbeat": Route(beat)})
     for number in ("1", "1", "2"):  # the second is a repeat, which must be compared
-        b.connection.receive(b'[2,"%s","Heartbeat",{"x":%s%s}]' % (number.encode(), b"[" * depth, b"]" * depth))
+        nested = b"[" * depth + b'"\\u0000"' + b"]" * depth
+        b.connection.receive(b'[2,"%s","Heartbeat",{"x":%s}]' % (number.encode(), nested))
     await b.feed(2, "3", "Heartbeat", {})
     sent = await b.link.count(4)
     refused = "-1" if depth > 1000 else "2"  # beyond the parser's own limit no id can be read

@@ -17,6 +17,8 @@ from evpower.records import record
 # A reading is overdue after this many sample intervals.
 OVERDUE_INTERVALS = 3
 _STOP_LATENCY_S = 5  # command on its way, contactor opening
+# A member of an enumeration takes 0.15 µs to look up in CPython 3.11, and this runs for every reading.
+_ENERGY, _AMOUNT, _NONE = LimitType.ENERGY, LimitType.AMOUNT, LimitType.NONE
 
 
 @record(frozen=True, slots=True)
@@ -55,7 +57,7 @@ def decide(context: MeterContext, now: datetime) -> Decision:
     elapsed = seconds_since(context, now)
     cost = _cost(context, elapsed)
     passes = _passes(context, _power(context, elapsed), context.sample_interval_s + _STOP_LATENCY_S, elapsed)
-    extend = passes and context.limit_type is LimitType.NONE
+    extend = passes and context.limit_type is _NONE
     return Decision(passes and not extend, extend, cost, now + _overdue(context.sample_interval_s))
 
 
@@ -72,12 +74,12 @@ def limit_reached(context: MeterContext, now: datetime) -> bool:
 def _passes(context: MeterContext, power_w: Decimal, horizon_s: int, elapsed: Decimal) -> bool:
     energy_wh = context.meter.energy_wh
     energy_kwh = (energy_wh + power_w * horizon_s / 3600 if horizon_s else energy_wh) / 1000
-    if context.limit_type is LimitType.ENERGY and energy_kwh >= context.limit_value:
+    if context.limit_type is _ENERGY and energy_kwh >= context.limit_value:
         return True
     if energy_kwh <= 0:
         return False
     ceiling = context.reserved_amount
-    if context.limit_type is LimitType.AMOUNT:
+    if context.limit_type is _AMOUNT:
         ceiling = min(ceiling, context.limit_value)
     # A free tariff has no reserve to run out of.
     return rules.reaches(max(ceiling, TYIYN), context.price, energy_kwh, (elapsed + horizon_s) / 60)
