@@ -55,16 +55,22 @@ class TierSocket(CountedSocket):
     before it is let in is read by the library alone.
     """
 
-    admitted: Pass | None = None
-    address: str = ""
-    sink: Sink | None = None
-    on_alive: Callable[[], None] | None = None
-    _fragments: bytearray | None = None
-    _early: list[bytes] | None = None
-    _held = False
-    _cuts = False  # frames are cut here
-    _may_cut = False  # the library stands at the end of the upgrade request
-    _partial: bytearray | None = None
+    __slots__ = (
+        "_cuts", "_early", "_fragments", "_held", "_may_cut", "_partial", "address", "admitted", "on_alive", "sink"
+    )  # fmt: skip
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.admitted: Pass | None = None
+        self.address = ""
+        self.sink: Sink | None = None
+        self.on_alive: Callable[[], None] | None = None
+        self._fragments: bytearray | None = None
+        self._early: list[bytes] | None = None
+        self._held = False
+        self._cuts = False  # frames are cut here
+        self._may_cut = False  # the library stands at the end of the upgrade request
+        self._partial: bytearray | None = None
 
     def attach(self, sink: Sink, on_alive: Callable[[], None]) -> None:
         """Deliver every message to ``sink`` from now on; ``on_alive`` hears of every frame, pongs included."""
@@ -351,6 +357,7 @@ class SocketServer:
     async def _handle(self, connection: ServerConnection) -> None:
         assert isinstance(connection, TierSocket)
         connection.handshake_ended()
+        connection.forget_upgrade()
         try:
             if connection.admitted is None:
                 await self._serve_stream(connection, connection.address)
