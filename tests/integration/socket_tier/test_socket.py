@@ -87,7 +87,10 @@ async def test_a_charger_that_answers_pings_is_kept_and_one_that_does_not_is_clo
         await charger.call("Heartbeat")
         watched = next(iter(tier.liveness._living()))
         before = watched.last_seen
-        await until(lambda: watched.last_seen > before, "a pong")
+        for _ in range(2):
+            await until(lambda: watched.last_seen > before, "a pong")  # noqa: B023 - awaited before it changes
+            before = watched.last_seen
+        await charger.call("Heartbeat")  # it is the same socket still
         charger.socket.transport.pause_reading()  # the charger hangs: no pong comes any more
         await until(lambda: len(tier.registry) == 0, "the dead socket to be closed")
         charger.drop()
