@@ -357,12 +357,12 @@ class SocketServer:
     async def _handle(self, connection: ServerConnection) -> None:
         assert isinstance(connection, TierSocket)
         connection.handshake_ended()
-        connection.forget_upgrade()
         try:
             if connection.admitted is None:
                 await self._serve_stream(connection, connection.address)
             else:
                 metrics.accepted.inc()
+                connection.forget_upgrade()
                 await self._serve_charger(connection, connection.admitted)
         except ConnectionClosed:
             pass
