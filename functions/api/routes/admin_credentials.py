@@ -111,12 +111,13 @@ async def new_key(
 
 
 @routes.delete("/{station_id}/credentials/key", response_model=Answer, summary="Revoke all keys of a station")
-async def revoke_keys(station_id: IdIn, staff: ManagerParam) -> Answer:
+async def revoke_keys(station_id: IdIn, staff: ManagerParam, deps: DepsParam) -> Answer:
     """No key opens the station any more; its connection is ended within a minute, and it cannot come back by key."""
+    now = deps.clock.now()
 
     async def work(conn: Conn) -> tuple[None, Mapping[str, Any]]:
         station = await admin.station(conn, staff.scope, station_id)
-        await key_rotation.revoke_keys(conn, station.id)
+        await key_rotation.revoke_keys(conn, station.id, actor(staff), now)
         return None, {"station_id": station.id}
 
     await staff.act(Act("admin.station_keys_revoke", details={"station_id": station_id}), work)

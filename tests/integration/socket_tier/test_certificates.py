@@ -129,6 +129,26 @@ async def test_without_an_authority_nothing_is_signed(
     assert await rows(db) == []
 
 
+async def test_a_certificate_revoked_on_its_way_does_not_reach_the_charger(
+    signing: SocketTier, db: PooledDatabase
+) -> None:
+    """Use case: the charger would take it over and be refused with it."""
+    now = datetime.now(UTC)
+    request = csr(STATION)
+    made = await db.run(lambda conn: service.request_signature(conn, STATION, request, now))
+    assert made is not None
+    settings = signing.settings
+    command = await issuing.advance(db, authority_from(settings), settings, made, now, early=True)
+    assert command is not None
+    await db.run(lambda conn: service.revoke(conn, STATION, made, "test", now))
+    found = await db.run(lambda conn: commands.get(conn, command.id))
+    assert found is not None
+    assert found.status == "cancelled"
+    # The charger asks again with the same key: a new certificate, not silence.
+    again = await db.run(lambda conn: service.request_signature(conn, STATION, request, now))
+    assert again not in (None, made)
+
+
 async def test_a_repeated_request_is_one_and_a_newer_one_takes_its_place(
     signing: SocketTier, db: PooledDatabase
 ) -> None:

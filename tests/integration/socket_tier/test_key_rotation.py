@@ -196,6 +196,36 @@ async def test_a_later_key_outlives_an_earlier_one_and_not_the_other_way(
     assert (await refused(url(guarded), user=STATION, password=second))[0] == 401
 
 
+async def test_a_key_that_still_waits_stays_good_when_a_later_one_typed_in_is_used(
+    guarded: SocketTier, db: PooledDatabase
+) -> None:
+    """Use case: the charger was away, so a technician typed a key in; then it gets the one that was sent before."""
+    now = datetime.now(UTC)
+    _, sent = await db.run(lambda conn: key_rotation.send_new_key(conn, STATION, "staff:test", now))
+    _, typed = await db.run(lambda conn: key_rotation.key_by_hand(conn, STATION, None, "staff:test", now))
+    async with RawCharger.open(url(guarded), user=STATION, password=typed) as charger:
+        assert await charger.call("Heartbeat")  # takes commands from now on
+        call = await charger.command("ChangeConfiguration")
+        await charger.send([3, call[1], {"status": "Accepted"}])
+        assert await ended(db, sent) is CommandStatus.ACCEPTED
+    await opens(guarded, call[3]["value"])
+    assert await candidates(db) == []
+    assert (await refused(url(guarded), user=STATION, password=typed))[0] == 401
+
+
+async def test_a_revoked_key_does_not_reach_the_charger_later(guarded: SocketTier, db: PooledDatabase) -> None:
+    """Use case: all keys are revoked while a new one waits; the charger comes back with one that was typed in."""
+    now = datetime.now(UTC)
+    _, sent = await db.run(lambda conn: key_rotation.send_new_key(conn, STATION, "staff:test", now))
+    await db.run(lambda conn: key_rotation.revoke_keys(conn, STATION, "staff:test", now))
+    assert await status_of(db, sent) is CommandStatus.CANCELLED
+    (row,) = await sql(db, "SELECT payload FROM station_commands WHERE id = %s", sent.id)
+    assert row["payload"]["value"] == "***"
+    _, typed = await db.run(lambda conn: key_rotation.key_by_hand(conn, STATION, None, "staff:test", now))
+    await opens(guarded, typed)
+    await opens(guarded, typed)
+
+
 async def test_one_key_at_a_time_is_sent_and_few_wait(guarded: SocketTier, db: PooledDatabase) -> None:
     now = datetime.now(UTC)
     await db.run(lambda conn: key_rotation.send_new_key(conn, STATION, "staff:test", now))

@@ -83,6 +83,29 @@ async def test_a_client_starts_at_the_connector_that_is_kept_for_it_and_nobody_e
     assert await money_faults(operator.db) == []
 
 
+@pytest.mark.parametrize("whom", [{"client_id": "client-1"}, {"id_tag": "CARD-1"}])
+async def test_a_reservation_takes_its_locks_in_the_order_of_a_start(operator: Operator, whom: dict[str, str]) -> None:
+    """Client before connector: else a start of that client and the reservation would wait for each other."""
+    await operator.db.run(
+        lambda conn: conn.execute("INSERT INTO id_tags (id_tag, client_id) VALUES ('Card-1', 'client-1')")
+    )
+    async with operator.db.transaction() as start:
+        await start.execute("SELECT FROM clients WHERE id = 'client-1' FOR UPDATE")
+        making = asyncio.ensure_future(
+            operator.db.run(lambda conn: service.create(conn, wish(**whom), datetime.now(UTC)))
+        )
+
+        async def waits() -> bool:
+            row = await operator.one("SELECT count(*) AS n FROM pg_locks WHERE NOT granted")
+            return bool(row["n"])
+
+        await until(waits, "the reservation to wait for the client")
+        await start.execute(
+            "SELECT FROM connectors WHERE station_id = %s AND connector_number = 1 FOR UPDATE NOWAIT", (STATION,)
+        )
+    await making
+
+
 async def test_a_card_uses_its_reservation_at_the_charger(operator: Operator, point: ChargePoint) -> None:
     await operator.db.run(
         lambda conn: conn.execute("INSERT INTO id_tags (id_tag, client_id) VALUES ('Card-1', 'client-1')")

@@ -184,7 +184,7 @@ async def test_revoked_keys_end_the_connection_and_open_nothing(inside: SocketTi
     async with RawCharger.open(url(inside), **LOGIN) as charger:
         await charger.call("Heartbeat")
         await until(lambda: inside.registry.local("station-1"), "the socket to be registered")
-        await db.run(lambda conn: key_rotation.revoke_keys(conn, "station-1"))
+        await db.run(lambda conn: key_rotation.revoke_keys(conn, "station-1", "staff:test", datetime.now(UTC)))
         await inside.liveness.flush()
         assert (await charger.closed())[0] == 4001
     assert (await refused(url(inside), **LOGIN))[0] == 401
@@ -198,7 +198,7 @@ async def test_an_upgrade_that_was_decided_before_a_revocation_is_not_completed_
 
     async def slowly(reference: str) -> Any:
         found = await check(reference)
-        await db.run(lambda conn: key_rotation.revoke_keys(conn, "station-1"))
+        await db.run(lambda conn: key_rotation.revoke_keys(conn, "station-1", "staff:test", datetime.now(UTC)))
         return found
 
     monkeypatch.setattr(inside.gate, "_load", slowly)

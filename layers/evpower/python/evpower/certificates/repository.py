@@ -188,6 +188,8 @@ async def revoke(conn: Conn, station_id: str, certificate_id: str, by: str, now:
     cursor = await conn.execute(
         f"""UPDATE station_certificates c
                SET revoked_at = coalesce(c.revoked_at, %(now)s), revoked_by = coalesce(c.revoked_by, %(by)s),
+                   state = CASE c.state WHEN 'issued' THEN 'failed' ELSE c.state END,
+                   error = CASE c.state WHEN 'issued' THEN 'revoked before the charger had it' ELSE c.error END,
                    due_at = CASE WHEN c.ca_revoked_at IS NULL THEN %(now)s END
              WHERE c.id = %(id)s AND c.station_id = %(station)s AND c.chain IS NOT NULL
             RETURNING {_COLUMNS}""",  # noqa: S608 - our own names

@@ -136,10 +136,14 @@ async def revoke(conn: Conn, station_id: str, certificate_id: str, by: str, now:
     Raises:
         NotFound: no such certificate was issued to the station.
     """
+    await repository.lock_station(conn, station_id)  # before its certificates, as when the charger connects
     security, _ = await key_rotation.overview(conn, station_id)
     found = await repository.revoke(conn, station_id, certificate_id, by, now)
     if found is None:
         raise NotFound("no such certificate")
+    if found.command_id is not None:
+        # Use case: it has not reached the charger, which would take it over and be refused with it.
+        await commands.cancel_waiting(conn, station_id, found.command_id, by, now)
     if security.connection_security == 3:
         await key_rotation.end_connection(conn, station_id)
     return found

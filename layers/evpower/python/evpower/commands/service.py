@@ -89,6 +89,15 @@ async def cancel(conn: Conn, station_id: str, command_id: str, by: str, now: dat
     return cancelled
 
 
+async def cancel_waiting(conn: Conn, station_id: str, command_id: str, by: str, now: datetime) -> bool:
+    """Take back a command whose purpose is gone; False when it was written already, or has ended."""
+    try:
+        await cancel(conn, station_id, command_id, by, now)
+    except (NotFound, StateConflict):
+        return False
+    return True
+
+
 async def get(conn: Conn, command_id: str) -> Command | None:
     """The command as it is now, or None."""
     return await repository.get(conn, command_id)

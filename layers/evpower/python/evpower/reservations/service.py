@@ -42,14 +42,17 @@ async def create(conn: Conn, new: NewReservation, now: datetime) -> tuple[Reserv
     """
     if not now < new.expires_at <= now + MAX_DURATION:
         raise ValidationFailed("expires_at must be in the next 7 days", field="expires_at")
-    if new.client_id is not None:
-        accounts.require_active(await accounts.get_client(conn, new.client_id))
+    id_tag = new.id_tag or new_id_tag()
+    client_id = new.client_id or await repository.card_owner(conn, id_tag)
+    if client_id is not None:
+        # Before the connector, as a start does. The row of the reservation names the client, and so locks it.
+        client = await accounts.lock_client(conn, client_id)
+        if new.client_id is not None:
+            accounts.require_active(client)
     await _lock_connectors(conn, new.station_id, new.connector_id)
     other = await repository.live_on(conn, new.station_id, new.connector_id, now)
     if other is not None:
         raise ConnectorOccupied("the connector is reserved already", reservation_id=other)
-    id_tag = new.id_tag or new_id_tag()
-    client_id = new.client_id or await repository.card_owner(conn, id_tag)
     number = await repository.insert(conn, new, id_tag, client_id, now)
     payload: dict[str, Any] = {
         "connectorId": new.connector_id,

@@ -116,15 +116,24 @@ async def withdraw(conn: Conn, station_id: str, candidate_id: str, *, force: boo
     await keys.drop(conn, station_id, candidate_id)
 
 
-async def revoke_keys(conn: Conn, station_id: str) -> None:
+async def revoke_keys(conn: Conn, station_id: str, by: str, now: datetime) -> None:
     """No key opens the station any more, and its connection ends within a minute.
+
+    A new key that has not been written to the charger is taken back. Use case: it would reach a charger that has come
+    back with a key typed in since, and lock it out.
 
     Raises:
         StationNotFound: no such station.
     """
     await _lock(conn, station_id)
+    present = await keys.candidates(conn, station_id)
     await keys.revoke(conn, station_id)
     await keys.fence(conn, station_id)
+    for candidate in present:
+        if candidate.command_id is not None and await commands.cancel_waiting(
+            conn, station_id, candidate.command_id, by, now
+        ):
+            await commands.forget_secret(conn, candidate.command_id, _VALUE)
 
 
 async def end_connection(conn: Conn, station_id: str) -> None:

@@ -65,7 +65,11 @@ async def add(conn: Conn, new: NewCandidate) -> None:
 
 
 async def promote(conn: Conn, station_id: str, candidate_id: str, now: datetime) -> bool:
-    """Make the candidate the station's key; it and all older candidates are gone. False when there is none."""
+    """Make the candidate the station's key; it and all older candidates are gone. False when there is none.
+
+    An older one that is still on its way stays. Use case: a key was typed in because the charger was away; then the
+    charger gets the one that waited for it, takes it over, and must be let in with it.
+    """
     cursor = await conn.execute(
         """WITH used AS (
                 SELECT ordinal, key_hash FROM station_key_candidates WHERE id = %(id)s AND station_id = %(station)s),
@@ -74,7 +78,11 @@ async def promote(conn: Conn, station_id: str, candidate_id: str, now: datetime)
                    SET auth_key_hash = used.key_hash, auth_key_changed_at = %(now)s, updated_at = now()
                   FROM used WHERE s.id = %(station)s RETURNING s.id)
            DELETE FROM station_key_candidates c USING used
-            WHERE c.station_id = %(station)s AND c.ordinal <= used.ordinal""",
+            WHERE c.station_id = %(station)s
+              AND (c.ordinal = used.ordinal
+                   OR c.ordinal < used.ordinal
+                      AND NOT EXISTS (SELECT FROM station_commands m
+                                       WHERE m.id = c.command_id AND m.status IN ('queued', 'sent')))""",
         {"id": candidate_id, "station": station_id, "now": now},
     )
     return cursor.rowcount > 0
