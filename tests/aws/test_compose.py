@@ -85,5 +85,5 @@ def test_production_file_is_hardened() -> None:
 
 def test_production_file_holds_no_secret_of_its_own() -> None:
     environment = _load("docker-compose.production.yml")["x-socket-tier"]["environment"]
-    for name in ("DATABASE_URL", "AWS_SECRET_ACCESS_KEY", "AUTH_TOKEN_SECRET"):
+    for name in ("DATABASE_URL", "AWS_SECRET_ACCESS_KEY", "AUTH_TOKEN_SECRET", "STATION_SECRETS_KEY"):
         assert environment[name].startswith(f"${{{name}:?"), f"{name} must be given, with a word of explanation"
