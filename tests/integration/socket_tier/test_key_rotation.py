@@ -147,6 +147,18 @@ async def test_an_answer_that_never_came_or_was_an_error_leaves_both_good(
         await opens(guarded, call[3]["value"])
 
 
+async def test_a_key_whose_answer_was_lost_is_not_kept_once_it_is_used(guarded: SocketTier, db: PooledDatabase) -> None:
+    async with RawCharger.open(url(guarded), user=STATION, password=KEY) as charger:
+        await charger.boot()
+        command = await rotate(guarded, db)
+        key = str((await charger.command("ChangeConfiguration"))[3]["value"])
+        charger.drop()
+        assert await ended(db, command) is CommandStatus.FAILED
+    await opens(guarded, key)
+    (row,) = await sql(db, "SELECT payload FROM station_commands WHERE id = %s", command.id)
+    assert row["payload"]["value"] == "***"
+
+
 async def test_a_crash_after_the_frame_leaves_both_good(guarded: SocketTier, make_tier: MakeTier,
                                                         db: PooledDatabase) -> None:  # fmt: skip
     async with RawCharger.open(url(guarded), user=STATION, password=KEY) as charger:

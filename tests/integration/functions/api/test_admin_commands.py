@@ -157,7 +157,7 @@ async def test_every_command_and_refusal_is_audited(staff: Api) -> None:
     assert (await row(staff, sent["command"]["id"]))["payload"]["value"] == "open sesame"
 
 
-@pytest.mark.parametrize("key", ["AuthorizationKey", "authorizationkey", "SecurityProfile"])
+@pytest.mark.parametrize("key", ["AuthorizationKey", "authorizationkey", " AuthorizationKey ", "SecurityProfile"])
 async def test_keys_and_security_profiles_go_their_own_way(staff: Api, key: str) -> None:
     body = {"action": "ChangeConfiguration", "key": key, "value": "2"}
     answer = await staff.fails("POST", PATH, body, status=422, code="validation_error", client=FIRST)

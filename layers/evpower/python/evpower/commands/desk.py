@@ -70,7 +70,7 @@ async def send(conn: Conn, order: Order, now: datetime) -> Command:
 async def _judge(conn: Conn, order: Order, now: datetime) -> Command | None:
     """Refuse what must not be sent as it is. The command that stands for it, where there is one."""
     payload = order.payload
-    if order.action == "ChangeConfiguration" and str(payload["key"]).lower() in _CREDENTIALS:
+    if order.action == "ChangeConfiguration" and str(payload["key"]).strip().lower() in _CREDENTIALS:
         raise ValidationFailed(
             f"{payload['key']} is changed at /api/v1/admin/stations/{{station_id}}/credentials, "
             "which does not lock the charger out",

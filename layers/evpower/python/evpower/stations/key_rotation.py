@@ -207,8 +207,11 @@ async def connected(
     """
     if candidate is not None:
         candidate_id, key_hash = candidate
+        sent_by = await keys.command_of(conn, candidate_id)
         if await keys.promote(conn, station_id, candidate_id, now):
             await add_event(conn, station_id, "authorization_key_changed", now, payload={"candidate_id": candidate_id})
+            if sent_by is not None:  # an answer that was lost has left the key in its command
+                await commands.forget_secret(conn, sent_by, _VALUE)
         elif not await keys.uses_hash(conn, station_id, key_hash):
             return False
     raised = await keys.raise_profile(conn, station_id, proven)

@@ -102,6 +102,13 @@ async def of_command(conn: Conn, command_id: str, station_id: str) -> str | None
     return None if row is None else str(row["id"])
 
 
+async def command_of(conn: Conn, candidate_id: str) -> str | None:
+    """Id of the command that carries a candidate; None for one that is typed in."""
+    cursor = await conn.execute("SELECT command_id FROM station_key_candidates WHERE id = %s", (candidate_id,))
+    row = await cursor.fetchone()
+    return None if row is None else row["command_id"]
+
+
 async def mark_reboot(conn: Conn, candidate_id: str) -> None:
     await conn.execute("UPDATE station_key_candidates SET needs_reboot = true WHERE id = %s", (candidate_id,))
 
