@@ -9,7 +9,7 @@ from typing import Any
 
 from evpower.commands import service as commands
 from evpower.commands.models import Command, NewCommand
-from evpower.commands.sealed import SHOWN, is_secret_key
+from evpower.commands.shown import MASK, is_secret_key
 from evpower.config import Settings
 from evpower.db import Conn
 from evpower.stations import service as stations
@@ -64,7 +64,7 @@ async def store(charger: Charger, request: dict[str, Any], answer: dict[str, Any
 
 def _stored(item: dict[str, Any]) -> Any:
     """Use case: a charger tells its AuthorizationKey, which OCPP 1.6 makes write-only."""
-    return SHOWN if is_secret_key(item.get("key")) and item.get("value") else item.get("value")
+    return MASK if is_secret_key(str(item.get("key"))) and item.get("value") else item.get("value")
 
 
 async def changed(charger: Charger, request: dict[str, Any], answer: dict[str, Any]) -> None:

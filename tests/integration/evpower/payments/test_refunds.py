@@ -109,7 +109,7 @@ async def test_refused_refund_is_returned_once(world: World) -> None:
 async def test_void_without_an_answer_is_asked_for(world: World) -> None:
     topup = await paid(world)
     world.standin.behaviour.hang = ["voidPayment"]
-    refund = await refunds.refund_topup(world.with_provider(provider_timeout_s=0.3), wish(topup))
+    refund = await refunds.refund_topup(world.with_provider(provider_timeout_s=3), wish(topup))
     assert refund.state is RefundState.UNKNOWN
     assert await world.balance() == 0, "what may be with the payer is not returned"
     world.clock.advance(timedelta(minutes=16))

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from evpower.clock import FrozenClock
+from evpower.commands import sealed
 from evpower.commands import service as commands
 from evpower.commands.models import CommandStatus
 from evpower.ids import new_id
@@ -154,7 +155,9 @@ async def test_every_command_and_refusal_is_audited(staff: Api) -> None:
     assert (first["details"]["action"], first["details"]["payload"]["value"]) == ("ChangeConfiguration", "***")
     assert second["details"]["payload"]["value"] == "***"
     assert sent["command"]["payload"] == {"key": "WifiPassword", "value": "***"}
-    assert (await row(staff, sent["command"]["id"]))["payload"]["value"] == "open sesame"
+    stored = (await row(staff, sent["command"]["id"]))["payload"]
+    assert "open sesame" not in str(stored), "sealed at rest, opened for the frame"
+    assert sealed.opened(stored) == {"key": "WifiPassword", "value": "open sesame"}
 
 
 @pytest.mark.parametrize("key", ["AuthorizationKey", "authorizationkey", " AuthorizationKey ", "SecurityProfile"])

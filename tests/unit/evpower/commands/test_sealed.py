@@ -87,3 +87,24 @@ def test_thresholds_of_expiry(text: str, days: tuple[int, ...]) -> None:
 def test_thresholds_that_are_none(text: str) -> None:
     with pytest.raises(ValueError, match=r"CERTIFICATE_WARNING_DAYS|invalid literal"):
         settings(certificate_warning_days=text)
+
+
+@pytest.mark.parametrize("key", ["WifiPassword", "AuthorizationKey", "apiKey", "VendorSecret"])
+def test_what_an_operator_sets_is_sealed_when_it_opens_something(key: str) -> None:
+    payload = {"key": key, "value": "letmein"}
+    stored = sealed.sealed_payload("ChangeConfiguration", payload)
+    assert "letmein" not in str(stored)
+    assert sealed.opened(stored) == payload
+
+
+@pytest.mark.parametrize(
+    ("action", "payload"),
+    [
+        ("ChangeConfiguration", {"key": "HeartbeatInterval", "value": "300"}),
+        ("ChangeConfiguration", {"key": "AuthorizationKey", "value": {"sealed": "already"}}),
+        ("DataTransfer", {"key": "AuthorizationKey", "value": "x"}),
+        ("Reset", {"type": "Soft"}),
+    ],
+)
+def test_everything_else_is_stored_as_it_is(action: str, payload: dict[str, Any]) -> None:
+    assert sealed.sealed_payload(action, payload) == payload

@@ -11,13 +11,13 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from evpower.commands.shown import MASK, is_secret_key
 from evpower.config import Settings, get_settings
 
-SHOWN = "***"
+SHOWN = MASK
 _MEMBER = "sealed"
 _PURPOSE = b"evpower station secrets v1"
 _NONCE_BYTES = 12
-_SECRET_KEYS = frozenset({"authorizationkey"})  # configuration keys that chargers should never show, and some do
 
 
 class SealBroken(ValueError):
@@ -47,16 +47,19 @@ def shown_answer(action: str, answer: Mapping[str, Any] | None) -> Mapping[str, 
     if action != "GetConfiguration" or answer is None or not isinstance(answer.get("configurationKey"), list):
         return answer
     keys = [
-        {**item, "value": SHOWN} if isinstance(item, dict) and is_secret_key(item.get("key")) and item.get("value")
+        {**item, "value": SHOWN} if isinstance(item, dict) and is_secret_key(str(item.get("key"))) and item.get("value")
         else item
         for item in answer["configurationKey"]
     ]  # fmt: skip
     return {**answer, "configurationKey": keys}
 
 
-def is_secret_key(key: object) -> bool:
-    """Whether the value of this configuration key is a secret (OCPP: key names are compared in any case)."""
-    return str(key).strip().lower() in _SECRET_KEYS
+def sealed_payload(action: str, payload: Mapping[str, Any], settings: Settings | None = None) -> dict[str, Any]:
+    """The payload as it is stored: the value of a configuration key that opens something is sealed."""
+    key, value = payload.get("key"), payload.get("value")
+    if action == "ChangeConfiguration" and isinstance(key, str) and isinstance(value, str) and is_secret_key(key):
+        return {**payload, "value": seal(value, settings)}
+    return dict(payload)
 
 
 def _is_sealed(value: Any) -> bool:

@@ -35,23 +35,25 @@ async def enqueue(conn: Conn, new: NewCommand, now: datetime, *, command_id: str
     Raises:
         IdempotencyConflict: the id is another command's.
     """
-    if new.correlation_id is None:
-        new = NewCommand(
-            new.station_id,
-            new.action,
-            new.payload,
-            new.expires_at,
-            new.requested_by,
-            new.session_id,
-            correlation_id.get(),
-        )
+    asked = new.payload
+    new = NewCommand(
+        new.station_id,
+        new.action,
+        sealed.sealed_payload(new.action, asked),
+        new.expires_at,
+        new.requested_by,
+        new.session_id,
+        new.correlation_id or correlation_id.get(),
+    )
     lease_until = min(now + REDELIVER_AFTER, new.expires_at)
     command = await repository.insert(conn, command_id or new_id(), new, lease_until, now)
     if command is not None:
         return command
     command = None if command_id is None else await repository.get(conn, command_id)
     assert command is not None
-    if (command.station_id, command.action, command.payload) != (new.station_id, new.action, dict(new.payload)):
+    # Opened: the same secret is sealed into another text each time.
+    first = (command.station_id, command.action, sealed.opened(command.payload))
+    if first != (new.station_id, new.action, dict(asked)):
         raise IdempotencyConflict("The Idempotency-Key was used for another command")
     return command
 
