@@ -30,7 +30,9 @@ log = get_logger(__name__)
 TRY_AGAIN_LATER = 1013
 REPLACED = 4001
 COMMIT_PATIENCE_S = 20.0
-RETRY_PATIENCE_S = 3.0
+# A charger waits about 30 s. In a storm the queue for the database alone takes seconds, and a status that is refused is
+# lost: chargers do not repeat it.
+RETRY_PATIENCE_S = 20.0
 MAX_QUEUED_CALLS = 64
 MAX_QUEUED_BYTES = 512 * 1024
 

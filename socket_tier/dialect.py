@@ -39,7 +39,7 @@ class Durability(Enum):
     NONE = "none"
     """Answered from memory; a failure of ours is a CALLERROR InternalError."""
     RETRY = "retry"
-    """Tried again for a few seconds while the database is away, then InternalError."""
+    """Tried again for 20 s while the database is away, then InternalError."""
     COMMIT = "commit"
     """A transaction message: no durable commit, no answer. The charger keeps it and sends it again."""
 
