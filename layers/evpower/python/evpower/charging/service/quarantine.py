@@ -47,7 +47,7 @@ class NotApplicable(
         }
     },
 ):
-    """It is no StopTransaction, has no register, or the transaction is another station's."""
+    """It is no StopTransaction, has no register, or the transaction is another station's or began after it."""
 
 
 async def quarantine_stop(conn: Conn, station_id: str, payload: Any, reason: str, now: datetime) -> None:
@@ -97,13 +97,16 @@ async def apply_quarantined_stop(conn: Conn, wish: StopToApply, now: datetime) -
 
     Raises:
         NotFound, SessionNotFound: no such message or session.
-        NotApplicable: no StopTransaction, no register, or no transaction of this station.
+        NotApplicable: no StopTransaction, no register, or no transaction of this station that had begun by then.
         AlreadyDecided: it was dismissed, or applied to another transaction.
     """
     message = await quarantine.get(conn, wish.message_id)
     if message is None:
         raise NotFound
     transaction = await _chosen(conn, wish, message.station_id)
+    if message.last_received_at < min(transaction.started_at, transaction.received_at):
+        # Use case: the wrong line of the list. It would end a charge that runs, and its own stop would be put aside.
+        raise NotApplicable
     stop = _stop(message, transaction, wish.meter_stop_wh)
     # Client, session, transaction, message: two members of staff with the same message come one after the other.
     owner = await lock_with_client(conn, transaction.session_id) if transaction.session_id else None

@@ -234,7 +234,7 @@ def _minutes(session: Session, transaction: Transaction, message: StopTransactio
 def _stopped_at(session: Session, transaction: Transaction, message: StopTransaction) -> datetime:
     """End for display: the charger's time where it fits between begin and receipt, else the receipt."""
     began = session.charging_started_at or session.created_at
-    return message.stopped_at if began <= message.stopped_at <= message.received_at else message.received_at
+    return message.stopped_at if began <= message.stopped_at <= message.received_at else max(message.received_at, began)
 
 
 async def _quarantine(conn: Conn, message: StopTransaction, reason: str, resolution: str | None = None) -> None:
