@@ -127,7 +127,9 @@ def _add_stacks(app: Any, environment: Environment) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit status of the command."""
-    parser = argparse.ArgumentParser(prog="python -m infra.app", description="Write the CloudFormation templates.")
+    parser = argparse.ArgumentParser(
+        prog=os.environ.get("EVPOWER_PROG", "python -m infra.app"), description="Write the CloudFormation templates."
+    )
     parser.add_argument("-c", "--context", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--output", default=os.environ.get("CDK_OUTDIR", "cdk.out"), metavar="DIR")
     parser.add_argument("--check", action="store_true", help="run cdk-nag as well")

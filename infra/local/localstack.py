@@ -10,14 +10,13 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Self
 
+from infra.local import scratch
 from infra.local.processes import LOOPBACK, ROOT, Child, LocalSystemError, free_port
-from infra.local.services import memory_directory
 
 _VENV = Path(os.environ.get("EVPOWER_LOCALSTACK_VENV", ROOT / ".venv-localstack"))
 _REQUIREMENTS = ROOT / "requirements" / "localstack.txt"
@@ -72,7 +71,7 @@ class LocalStack:
     def __init__(self) -> None:
         self.port = free_port()
         # Thousands of files: each function's code and layers are unpacked here.
-        self._directory = Path(tempfile.mkdtemp(prefix="evpower-localstack-", dir=memory_directory()))
+        self._directory = scratch.make("evpower-localstack", in_memory=True)
         self._child: Child | None = None
 
     @property
@@ -126,4 +125,4 @@ class LocalStack:
     def stop(self) -> None:
         if self._child is not None:
             self._child.stop(timeout_s=3)  # it has nothing to save; its functions end with it, however it ends
-        shutil.rmtree(self._directory, ignore_errors=True)
+        scratch.remove(self._directory)

@@ -53,7 +53,7 @@ def accepts_connections(port: int, host: str = LOOPBACK) -> bool:
         return probe.connect_ex((host, port)) == 0
 
 
-def _die_with_parent(death_signal: int) -> Callable[[], None] | None:
+def _die_with_parent(death_signal: int, parent: int | None = None) -> Callable[[], None] | None:
     """Hook that makes the kernel signal the child when its parent dies, however that happens (Linux only).
 
     Elsewhere a crash of the parent leaves the child to the normal clean-up at the next start.
@@ -61,7 +61,7 @@ def _die_with_parent(death_signal: int) -> Callable[[], None] | None:
     if not sys.platform.startswith("linux"):
         return None
     libc = ctypes.CDLL(None, use_errno=True)
-    parent = os.getpid()
+    parent = parent or os.getpid()
 
     def hook() -> None:
         libc.prctl(_PR_SET_PDEATHSIG, death_signal, 0, 0, 0)
@@ -69,6 +69,12 @@ def _die_with_parent(death_signal: int) -> Callable[[], None] | None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     return hook
+
+
+def end_with_parent() -> None:
+    """Let the kernel send us SIGTERM when the process that started us ends, however that happens (Linux only)."""
+    if hook := _die_with_parent(signal.SIGTERM, parent=os.getppid()):
+        hook()
 
 
 class Child:
@@ -157,6 +163,11 @@ class Child:
             loop.remove_reader(descriptor)
             os.close(descriptor)
         return int(self._process.wait())
+
+    def join(self) -> int:
+        """Block until the process ends; its exit status."""
+        assert self._process is not None
+        return self._process.wait()
 
     def stop(self, signum: int = signal.SIGTERM, *, timeout_s: float = 10.0) -> None:
         """Ask the process to end, and kill it when it has not done so after ``timeout_s`` (blocking)."""

@@ -4,7 +4,7 @@ import json
 import os
 import sys
 
-from infra.local.services import embedded_postgres_bin
+from infra.local.postgres import embedded_postgres_bin
 from infra.local.up import STATE_FILE
 
 

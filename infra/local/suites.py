@@ -125,7 +125,7 @@ def _special(name: str) -> Suite | None:
 def main(arguments: list[str]) -> int:
     """Exit status for `./dev test`."""
     chosen: list[Suite] = []
-    while arguments and not arguments[0].startswith("-"):
+    while arguments and not arguments[0].startswith("-") and "/" not in arguments[0]:
         name = arguments.pop(0)
         suite = SUITES.get(name) or _special(name)
         if suite is None:

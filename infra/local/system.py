@@ -9,10 +9,8 @@ import contextlib
 import json
 import logging
 import os
-import shutil
 import signal
 import sys
-import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -21,7 +19,7 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-from infra.local import demo_data, station_authority
+from infra.local import demo_data, scratch, station_authority
 from infra.local.configuration import LocalOptions, functions, product_environment
 from infra.local.demo_data import DemoAccess
 from infra.local.file_standin import FileStandin
@@ -40,6 +38,7 @@ from infra.queues import BATCH_SIZE, QUEUES
 
 _log = logging.getLogger(__name__)
 Progress = Callable[[str], None]
+_TIER = "socket-tier-"
 
 
 def _silent(_line: str) -> None:
@@ -74,7 +73,9 @@ class LocalSystem:
         self._has_demo = False
         self._services: list[Service] = []
         self._supervisor = Supervisor()
-        self._stack = contextlib.AsyncExitStack()
+        self._stack = contextlib.AsyncExitStack()  # the stand-ins
+        self._gateway: Gateway | None = None
+        self._sources: list[SqsSource] = []
         self.scheduler: Scheduler | None = None
 
     # What a caller talks to
@@ -178,16 +179,21 @@ class LocalSystem:
         self._write_state()
 
     async def stop(self) -> None:
-        """Stop everything in order: chargers, gateway, sources, functions, socket tier, services."""
+        """Stop everything in order: chargers, gateway, receivers of queues (socket tier too), functions, services."""
         self._supervisor.stopping = True
         await self._supervisor.stop("chargers")
-        await self._stack.aclose()
-        await self._supervisor.stop_all()
-        for service in reversed(self._services):
-            service.stop()
+        if self._gateway is not None:
+            await self._gateway.stop()
+        # Queues are left when the long polls under way end; side by side that is one wait, not one per queue.
+        receivers = [source.stop() for source in self._sources]
+        tiers = [self._supervisor.stop(name) for name in self._supervisor.pids if name.startswith(_TIER)]
+        await asyncio.gather(*receivers, *tiers, *([self.scheduler.stop()] if self.scheduler else []))
+        functions = [function.stop() for function in self.functions.values()]
+        await asyncio.gather(*functions, self._stack.aclose(), self._supervisor.stop_all())
+        await asyncio.gather(*(asyncio.to_thread(service.stop) for service in self._services))
         self._services.clear()
         if self.options.data is None:
-            shutil.rmtree(self._data, ignore_errors=True)
+            scratch.remove(self._data)
 
     async def _start_services(self) -> None:
         """Embedded services, or those that the environment names."""
@@ -206,10 +212,12 @@ class LocalSystem:
             self._launch(valkey)
             self.redis_url = valkey.url
         if not self.database_url:
-            embedded_database = Postgres(self._data / "pg", durable=self.options.durable)
-            self._launch(embedded_database)
+            embedded_database = Postgres(self._data / "pg", durable=self.options.durable, kept=keep)
+            self._services.append(embedded_database)
+            await asyncio.to_thread(embedded_database.initialise)  # a Ctrl-C need not wait for it
+            embedded_database.launch()
+        await asyncio.gather(*(asyncio.to_thread(service.wait_ready) for service in self._services))
         for service in self._services:
-            service.wait_ready()
             for child in service.children:
                 self._supervisor.watch_irreplaceable(service.name, child)
         if embedded_database is not None:
@@ -270,15 +278,13 @@ class LocalSystem:
         self.functions = {
             definition.name: LambdaFunction(definition, self.environment, self.logs) for definition in functions()
         }
-        for function in self.functions.values():
-            self._stack.push_async_callback(function.stop)
         starts = [function.start() for function in self.functions.values()]
         starts += [self._start_socket_tier(number, port) for number, port in enumerate(self.socket_tier_ports, 1)]
         await asyncio.gather(*starts)
         await self._start_edge()
 
     async def _start_socket_tier(self, number: int, port: int) -> None:
-        name = f"socket-tier-{number}"
+        name = f"{_TIER}{number}"
         environment = {
             **self.environment,
             "DATABASE_ROLE": "evpower_worker",
@@ -295,24 +301,22 @@ class LocalSystem:
 
     async def _start_edge(self) -> None:
         assert self.sqs is not None
-        gateway = Gateway(
+        self._gateway = Gateway(
             self.port,
             api=self.functions["api"],
             payment_webhook=self.functions["payment_webhook"],
             socket_tier_ports=self.socket_tier_ports,
         )
-        await gateway.start()
+        await self._gateway.start()
         for queue in QUEUES:
             if queue.function is None:
                 continue
             source = SqsSource(self.sqs, queue.name, self.functions[queue.function], batch_size=BATCH_SIZE)
+            self._sources.append(source)
             source.start()
-            self._stack.push_async_callback(source.stop)
         self.scheduler = Scheduler(self.functions["sweeps"], intervals=self.options.schedule_intervals)
         if self.options.schedules:
             self.scheduler.start()
-            self._stack.push_async_callback(self.scheduler.stop)
-        self._stack.push_async_callback(gateway.stop)
 
     async def _start_chargers(self, demo: DemoAccess) -> None:
         self._progress("connecting the simulated chargers")
@@ -342,9 +346,7 @@ class LocalSystem:
 
 def temporary_directory() -> Path:
     """A directory that PostgreSQL's user may pass through when we are root."""
-    created = Path(tempfile.mkdtemp(prefix="evpower-"))
-    created.chmod(0o711)
-    return created
+    return scratch.make("evpower")
 
 
 def _answers(url: str) -> bool:

@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import sysconfig
-import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from pathlib import Path
 import pytest
 
 from evpower.db import PooledDatabase
+from infra.local import scratch
 from infra.local.processes import ROOT, free_port
 from tests.aws.dockerfile import Stage, instructions, last_stage
 from tests.fakes.charging_story import Story, sample
@@ -85,8 +85,7 @@ def _reachable_copy(python: Path, directory: Path) -> tuple[Path, dict[str, str]
 
 @pytest.fixture(scope="module")
 def image() -> Iterator[Image]:
-    directory = Path(tempfile.mkdtemp(prefix="evpower-image-"))
-    directory.chmod(0o755)
+    directory = scratch.make("evpower-image", mode=0o755)
     try:
         python, environment = _interpreter(), {}
         subprocess.run(
@@ -99,7 +98,7 @@ def image() -> Iterator[Image]:
             python, environment = _reachable_copy(python, directory / "python")
         yield Image(directory / "evpower", python, environment)
     finally:
-        shutil.rmtree(directory, ignore_errors=True)
+        scratch.remove(directory)
 
 
 @pytest.fixture

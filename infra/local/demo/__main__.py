@@ -6,13 +6,12 @@ import argparse
 import asyncio
 import logging
 import os
-import shutil
 import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
 
-from infra.local import emf
+from infra.local import emf, scratch
 from infra.local.configuration import LocalOptions
 from infra.local.demo.driver import Driver
 from infra.local.demo.login import sign_in
@@ -68,7 +67,7 @@ async def play_measured(options: LocalOptions, metrics: Path) -> int:
         return status
     finally:
         if options.data is None:
-            shutil.rmtree(data, ignore_errors=True)
+            scratch.remove(data)
 
 
 async def play_until_signal(options: LocalOptions, metrics: Path | None = None) -> int:

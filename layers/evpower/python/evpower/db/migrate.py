@@ -240,7 +240,10 @@ def _describe(migration: Migration, statement: Statement, error: psycopg.Error) 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the process's exit code."""
-    parser = argparse.ArgumentParser(prog="python -m evpower.db.migrate", description="Migrate the database.")
+    parser = argparse.ArgumentParser(
+        prog=os.environ.get("EVPOWER_PROG", "python -m evpower.db.migrate"),  # how the caller was called
+        description="Bring the database to the current schema.",
+    )
     parser.add_argument("--dsn", default=os.environ.get("DATABASE_URL"), help="owner's login (default: DATABASE_URL)")
     parser.add_argument("--target", help="stop after this version, such as 0003")
     options = parser.parse_args(arguments)
