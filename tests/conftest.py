@@ -7,6 +7,7 @@ can be pointed at another version; ``EVPOWER_PG_BIN`` runs the suite on the prog
 import asyncio
 import itertools
 import os
+import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit, urlunsplit
@@ -25,6 +26,9 @@ from infra.local.services import Postgres, SqsServer, Valkey, ValkeyCluster
 # No test depends on speed: neither an example's time nor the time to draw one is a reason to fail.
 settings.register_profile("evpower", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("evpower")
+
+# Whoever stops the tests by SIGTERM gets what Ctrl-C does: services end and their directories go.
+signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 _WORKER_ROLE = "evpower_worker"
 _numbers = itertools.count(1)

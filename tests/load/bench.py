@@ -1,6 +1,7 @@
 """``python -m tests.load.bench [name ...]``: benchmarks with their anchors in the same run; all without a name."""
 
 import importlib
+import signal
 import sys
 
 # name -> module with `async def main() -> dict`
@@ -21,6 +22,7 @@ def run(names: list[str]) -> int:
     if unknown:
         sys.stderr.write(f"unknown benchmark {unknown[0]}; there are: {', '.join(BENCHES)}\n")
         return 2
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # end in order: services and their directories too
     import uvloop
 
     for name in names or list(BENCHES):

@@ -11,7 +11,6 @@ import compileall
 import json
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -23,6 +22,7 @@ import psycopg
 
 from evpower.payments.odengi_signature import callback_hash
 from infra.functions import FUNCTIONS
+from infra.local import scratch
 from infra.local.lambda_pool import FunctionDefinition, LambdaFunction, base_environment
 from infra.local.processes import ROOT
 from infra.local.queues import create_queues
@@ -109,11 +109,11 @@ async def measure(of: Backend, queues: Mapping[str, str], rounds: int) -> dict[s
         f"{name} anchor": f"{module}.handler" for name, module in PAIRS.items()
     }
     found: dict[str, list[tuple[float, float]]] = {label: [] for label in handlers}
-    with tempfile.TemporaryDirectory() as logs:
+    with scratch.directory("evpower-bench") as logs:
         for turn in range(rounds + 1):
             for label, handler in handlers.items():
                 name = label.partition(" ")[0]
-                took = await first_answer(name, handler, requests[name], environment, Path(logs))
+                took = await first_answer(name, handler, requests[name], environment, logs)
                 if turn:
                     found[label].append(took)
             sys.stderr.write(f"\r  round {turn} of {rounds}")

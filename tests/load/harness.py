@@ -3,7 +3,6 @@
 import asyncio
 import os
 import sys
-import tempfile
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import orjson
 from evpower.config import Settings
 from evpower.db import PooledDatabase
 from evpower.db.migrate import migrate
+from infra.local import scratch
 from infra.local.processes import ROOT, Child, accepts_connections, free_port
 from infra.local.services import Postgres, Valkey
 
@@ -94,8 +94,8 @@ async def python_process(
     name: str, module: str, *arguments: str, port: int, env: Mapping[str, str]
 ) -> AsyncIterator[Child]:
     """``python -m module`` until the block ends; ready when ``port`` accepts connections."""
-    with tempfile.TemporaryDirectory() as directory:
-        log = Path(directory) / f"{name}.log"
+    with scratch.directory("evpower-bench") as directory:
+        log = directory / f"{name}.log"
         child = Child(name, [sys.executable, "-m", module, *arguments], log=log, env=env)
         child.start()
         try:
