@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
+import redis.asyncio
 
 from evpower.clock import FrozenClock
 from evpower.config import Settings
@@ -56,6 +57,14 @@ def in_own_loop(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         return pool.submit(asyncio.run, work()).result()
 
 
+async def _own_redis(url: str, number: int) -> str:
+    """Empty database 1 to 15 of the server: the counters of one network's callers must not refuse another's."""
+    own = f"{url.rpartition('/')[0]}/{number % 15 + 1}"
+    async with redis.asyncio.Redis.from_url(own) as client:
+        await client.flushdb()
+    return own
+
+
 @asynccontextmanager
 async def network(
     postgres: str, template: str, redis_url: str, folder: Path | None = None, **overrides: Any
@@ -66,11 +75,12 @@ async def network(
     """
     from tests.fakes.obank import bank
 
-    name = f"evpower_test_{os.getpid()}_network_{next(_numbers)}"
+    number = next(_numbers)
+    name = f"evpower_test_{os.getpid()}_network_{number}"
     values: dict[str, Any] = {
         "environment": "test",
         "database_url": create_database(postgres, name, template),
-        "redis_url": redis_url,
+        "redis_url": await _own_redis(redis_url, number),
         "supabase_url": SUPABASE_URL,
         "supabase_jwt_secret": JWT_SECRET,
         "master_api_key": "test-master-key",
