@@ -5,6 +5,7 @@ must be written by the Python version that runs them, and be "unchecked" (PEP 55
 date, which would make Python throw ordinary ones away.
 """
 
+import contextlib
 import hashlib
 import os
 import re
@@ -27,7 +28,7 @@ NOT_IN_FUNCTIONS = frozenset({"jsonschema-rs", "ocpp", "prometheus-client", "uvl
 _BUILD = ROOT / "build" / "lambda"
 _REQUIREMENTS = ROOT / "requirements" / "runtime.txt"
 _SHARED = ROOT / "layers" / "evpower" / "python"
-_KEPT_S = 24 * 3600
+_KEPT_S = 3600  # after the last use; a synthesis, which copies what it uses, takes minutes
 _PLACE = "/opt/python"  # where Lambda unpacks layers
 
 
@@ -122,14 +123,15 @@ def _without(requirements: str, names: frozenset[str]) -> str:
 
 
 def _built(name: str, inputs: Iterable[bytes], fill: Callable[[Path], None], place: str) -> Path:
-    """The folder for these inputs, made once; yesterday's of the same name go."""
+    """The folder for these inputs, made once; those that nobody used lately go."""
     interpreter = find_interpreter()
     digest = hashlib.sha256(b"2")  # changes with the way of building
     for part in inputs:
         digest.update(len(part).to_bytes(8, "big") + part)
     digest.update(b"compiled" if interpreter else b"source")
     folder = _BUILD / f"{name}-{digest.hexdigest()[:16]}"
-    if folder.exists():
+    with contextlib.suppress(FileNotFoundError):
+        os.utime(folder)  # the time of its last use
         return folder
     # Two builds at once make two folders; the first one done gives its name.
     partial = _BUILD / f".{name}-{os.getpid()}"
@@ -138,14 +140,20 @@ def _built(name: str, inputs: Iterable[bytes], fill: Callable[[Path], None], pla
     fill(partial)
     if interpreter:
         _compile(interpreter, partial, place)
-    for old in _BUILD.glob(f"{name}-" + "[0-9a-f]" * 16):
-        if time.time() - old.stat().st_mtime > _KEPT_S:  # a younger one may be in use by another synthesis
-            shutil.rmtree(old, ignore_errors=True)
+    _remove_unused()
     try:
         partial.rename(folder)
     except OSError:
         shutil.rmtree(partial, ignore_errors=True)
     return folder
+
+
+def _remove_unused() -> None:
+    """Remove every asset, also half-made ones of killed runs, that was not used for ``_KEPT_S``."""
+    for old in _BUILD.iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - old.stat().st_mtime > _KEPT_S:
+                shutil.rmtree(old, ignore_errors=True)
 
 
 def _compile(interpreter: Path, folder: Path, place: str) -> None:
