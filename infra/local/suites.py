@@ -34,7 +34,7 @@ SUITES = {
         Suite("unit", ("tests/unit",), processes=2),
         Suite("integration", ("tests/integration",), processes=2, options=("--dist", "loadscope")),
         Suite("e2e", ("tests/e2e",)),
-        Suite("aws", ("tests/aws",)),
+        Suite("aws", ("tests/aws",), processes=2, options=("--dist", "loadfile")),
     )
 }
 

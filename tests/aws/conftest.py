@@ -1,6 +1,9 @@
 """Every variant of the deployment is synthesised once for the whole run, those for AWS with cdk-nag's rules."""
 
+import fcntl
+import os
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -14,21 +17,33 @@ Synthesise = Callable[[str], Cloud]
 def synthesise(tmp_path_factory: pytest.TempPathFactory) -> Synthesise:
     """The deployment of a variant's name."""
     made: dict[str, Cloud] = {}
+    common = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        common = common.parent  # the processes of one run share what one of them has made
 
     def get(name: str) -> Cloud:
         if name not in made:
-            folder = tmp_path_factory.mktemp(f"cloud-{name}")
-            context = context_of([f"{key}={value}" for key, value in VARIANTS[name].items()])
-            app = build(context, str(folder), with_checks=name in DEPLOYED)
-            try:
-                app.synth()
-            except RuntimeError as error:  # a finding: the report says which, and its own test fails
-                if "ValidationFailed" not in str(error):
-                    raise
+            folder = common / f"cloud-{name}"
+            with (common / f"cloud-{name}.lock").open("a+") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                lock.seek(0)
+                if lock.read() != "whole":
+                    _synthesise(name, folder)
+                    lock.write("whole")
             made[name] = read_cloud(folder)
         return made[name]
 
     return get
+
+
+def _synthesise(name: str, folder: Path) -> None:
+    context = context_of([f"{key}={value}" for key, value in VARIANTS[name].items()])
+    app = build(context, str(folder), with_checks=name in DEPLOYED)
+    try:
+        app.synth()
+    except RuntimeError as error:  # a finding: the report says which, and its own test fails
+        if "ValidationFailed" not in str(error):
+            raise
 
 
 @pytest.fixture(params=DEPLOYED)
