@@ -174,7 +174,8 @@ async def test_an_order_that_takes_long_is_asked_for_later_and_not_placed_again(
 
 
 async def test_what_aws_refuses_and_what_it_may_do_tomorrow(aws: Any) -> None:
-    gone = AwsPrivateAuthority(settings(certificate_authority="aws", ca_arn=private_ca(aws)[:-1] + "0"), aws)
+    another = private_ca(aws).rpartition("/")[0] + "/00000000-0000-0000-0000-000000000000"
+    gone = AwsPrivateAuthority(settings(certificate_authority="aws", ca_arn=another), aws)
     with pytest.raises(AuthorityRefused, match="ResourceNotFound"):
         await gone.sign(order(), NOW)
     unreachable = settings(certificate_authority="aws", ca_arn=private_ca(aws))
