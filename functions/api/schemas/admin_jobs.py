@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from functions.api.schemas.admin import Line
-from functions.api.schemas.base import Answer, IdIn, Moment, Omit, RequestModel, ResponseModel
+from functions.api.schemas.base import Answer, IdIn, Moment, Omit, ResponseModel, StaffRequest
 from functions.api.schemas.ocpp_types import Location, Pem, Retries, RetryInterval, When
 
 JobKindWord = Literal["firmware", "signed_firmware", "diagnostics", "log"]
@@ -28,7 +28,7 @@ Signature = Annotated[
 _Lifetime = Annotated[int, Field(strict=True, ge=60, le=7 * 86400, description="seconds until the job is given up")]
 
 
-class FirmwareJobBody(RequestModel):
+class FirmwareJobBody(StaffRequest):
     """An update: of a file in the store (``firmware_id``) or from a link of the operator's own (``location``).
 
     ``signed``: SignedUpdateFirmware of the security extension. Certificate (PEM) and signature are the file's own, or
@@ -55,7 +55,7 @@ class FirmwareJobBody(RequestModel):
         return self
 
 
-class LogJobBody(RequestModel):
+class LogJobBody(StaffRequest):
     """An upload: ``diagnostics`` (core) or a log of the security extension, to our store or to a ``location``."""
 
     type: Literal["diagnostics", "DiagnosticsLog", "SecurityLog"]
@@ -145,7 +145,7 @@ class JobFileAnswer(Answer):
     data: JobFile
 
 
-class FirmwareBody(RequestModel):
+class FirmwareBody(StaffRequest):
     """A file that will be uploaded. ``sha256``: hex; signature and certificate are for SignedUpdateFirmware."""
 
     name: Annotated[Line, Field(min_length=1, max_length=200)]

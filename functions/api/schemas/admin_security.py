@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
-from functions.api.schemas.base import Answer, Moment, Omit, RequestModel, ResponseModel, clean_text, strict_integer
+from functions.api.schemas.base import Answer, Moment, Omit, ResponseModel, StaffRequest, clean_text, strict_integer
 
 _PRINTABLE = r"^[\x21-\x7e]+$"
 
@@ -59,7 +59,7 @@ class CredentialsAnswer(Answer):
     data: CredentialsData
 
 
-class KeyBody(RequestModel):
+class KeyBody(StaffRequest):
     """``send``: a random key, sent to the charger, shown to nobody. ``by_hand``: typed in at the charger.
 
     ``key`` is for a key that the charger has already; without it one is made, and shown once.
@@ -83,7 +83,7 @@ class KeyAnswer(Answer):
     data: KeyData
 
 
-class ProfileBody(RequestModel):
+class ProfileBody(StaffRequest):
     """``send``: the charger is asked to go up (1 to 3). ``record``: it was set at the charger, 0 to 3."""
 
     security_profile: Annotated[int, strict_integer, Field(ge=0, le=3)]
@@ -165,7 +165,7 @@ def _pem(text: str) -> str:
     return clean_text(text)
 
 
-class InstallBody(RequestModel):
+class InstallBody(StaffRequest):
     """A root certificate in PEM, as InstallCertificate carries it."""
 
     certificate_type: Literal["CentralSystemRootCertificate", "ManufacturerRootCertificate"]

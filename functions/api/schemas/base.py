@@ -100,6 +100,16 @@ IdIn = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(clean_
 """An id as a client sends it: opaque, but bounded and storable (mobile-api.md §1.12)."""
 
 
+class StaffRequest(RequestModel):
+    """A body of the staff: an unknown member is refused.
+
+    Use case: a misspelt ``meter_stop`` must not settle a charge at the charger's own figure, a misspelt ``expires_at``
+    must not make a card without an end.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
 class ErrorBody(BaseModel):
     """The flat error envelope of every failure (mobile-api.md §0.1)."""
 

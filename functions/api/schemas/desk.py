@@ -14,9 +14,9 @@ from functions.api.schemas.base import (
     Kwh,
     Moment,
     Number,
-    RequestModel,
     ResponseModel,
     Som,
+    StaffRequest,
     strict_integer,
 )
 
@@ -48,7 +48,7 @@ CardWord = Literal["active", "blocked"]
 # --- RFID cards ---------------------------------------------------------------------------------------------------
 
 
-class CardBody(RequestModel):
+class CardBody(StaffRequest):
     """A card for a client. Cards with the same ``parent_id_tag`` may stop each other's charges."""
 
     id_tag: TagIn
@@ -58,7 +58,7 @@ class CardBody(RequestModel):
     parent_id_tag: TagIn | None = None
 
 
-class CardChangeBody(RequestModel):
+class CardChangeBody(StaffRequest):
     """What is to be changed; null empties ``name``, ``expires_at`` and ``parent_id_tag``."""
 
     status: CardWord | None = None
@@ -187,13 +187,13 @@ class QuarantinedAnswer(Answer):
     data: QuarantinedDetail
 
 
-class NoteBody(RequestModel):
+class NoteBody(StaffRequest):
     """Why."""
 
     note: NoteIn
 
 
-class ApplyBody(RequestModel):
+class ApplyBody(StaffRequest):
     """Which transaction the StopTransaction ends: by its id or by its session. ``meter_stop`` in Wh, if it has none."""
 
     transaction_id: Annotated[int, strict_integer, Field(ge=1, lt=2**31)] | None = None
@@ -347,7 +347,7 @@ class ReviewAnswer(Answer):
     data: ReviewData
 
 
-class AdjustBody(RequestModel):
+class AdjustBody(StaffRequest):
     """Signed som for the client's balance, and why."""
 
     amount: AmountIn

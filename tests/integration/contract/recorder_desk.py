@@ -25,7 +25,8 @@ async def record_desk(on: Recorder) -> None:
     for query in ("", "?search=224b&status=active&parent_id_tag=fleet-1"):
         await on.call("I1", client=ROOT, query=query)
     await on.call("I3", client=ROOT, card_id=str(card["id"]))
-    for body in ({"status": "blocked", "name": None}, CARD | {"status": "active"}):
+    whole = {name: value for name, value in CARD.items() if name != "id_tag"} | {"status": "active"}
+    for body in ({"status": "blocked", "name": None}, whole):
         await on.call("I4", body, client=ROOT, card_id=str(card["id"]))
     await _quarantine(on, transaction_id)
     await _review(on, session_id)
