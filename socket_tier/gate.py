@@ -23,6 +23,9 @@ log = get_logger(__name__)
 
 ACCEPTS_PER_SECOND = 500.0
 ACCEPT_BURST = 2000.0
+# Use case: everybody comes back at once. Each new charger brings ten short transactions; who is let in while these
+# queue makes those wait who are in, until their messages fail.
+MAX_WAITING = 64
 # Ends of the names of the headers in which load balancers pass a client certificate that they have verified: its
 # subject (RFC 2253) and its serial number (hexadecimal). The begin is CLIENT_CERTIFICATE_HEADER.
 SUBJECT_SUFFIX = "-Subject"
@@ -72,11 +75,13 @@ class Gate:
         supported: Sequence[str],
         load: Loader,
         check_certificate: CertificateCheck = _no_objection,
+        waiting: Callable[[], int] = lambda: 0,
     ) -> None:
         self._settings = settings
         self._supported = supported
         self._load = load
         self._check_certificate = check_certificate
+        self._waiting = waiting
         self._proxies = TrustedProxies.parse(settings.trusted_proxies)
         self._bucket = TokenBucket(ACCEPTS_PER_SECOND, ACCEPT_BURST)
         # A charger with a wrong key slows down only itself, not its neighbours behind the same router; an address
@@ -110,6 +115,8 @@ class Gate:
             return _busy("The server is full; connect again later.", 10)
         if self._per_address[address] >= self._settings.ocpp_max_connections_per_address:
             return _busy("Too many connections from this address; connect again later.", 30)
+        if self._waiting() > MAX_WAITING:
+            return _busy("Too many chargers wait for the database; connect again shortly.", 2)
         if not self._bucket.take(time.monotonic()):
             return _busy("Too many chargers connect at this moment; connect again shortly.", 1)
         return None

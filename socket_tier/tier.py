@@ -115,7 +115,7 @@ class SocketTier:
             drain=lambda station_id: self.dispatcher.drain_soon([station_id]),
             changed=self._changed,
         )
-        self.gate = Gate(settings, list(DIALECTS), self._load, self._check_certificate)
+        self.gate = Gate(settings, list(DIALECTS), self._load, self._check_certificate, self.database.waiting)
         self.server = SocketServer(
             settings,
             self.gate,

@@ -182,6 +182,10 @@ class PooledDatabase:
         async with self.pool.connection() as conn:
             return await work(conn)
 
+    def waiting(self) -> int:
+        """How many wait for a connection of the pool at this moment."""
+        return int(self.pool.get_stats().get("requests_waiting", 0))
+
     async def ping(self) -> None:
         """Ask the server for a sign of life. Raises psycopg.Error when there is none."""
         async with self.pool.connection() as conn:
