@@ -5,7 +5,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
-from evpower.charging.models import MeterContext
+from evpower.charging.running import MeterContext
 from evpower.logging import get_logger
 from evpower.stations import service as stations
 from evpower.stations.models import Admission, RegistrationStatus

@@ -78,7 +78,7 @@ class ChargerConnection:
         self._queue: deque[tuple[Call | BadFrame, bytes]] = deque()
         self._queued_bytes = 0
         self._holding = False
-        self._busy = False  # a quick handler has a message
+        self._quick_call: tuple[rpc.MessageId, str, bytes, float] | None = None  # on the quick path at this moment
         self._idle: asyncio.Event | None = None
         self._worker: asyncio.Task[None] | None = None
         self.log = log
@@ -112,10 +112,11 @@ class ChargerConnection:
 
     def receive(self, data: bytes) -> None:
         """Take one message. Never raises and never waits: a full queue stops the reading instead."""
+        if self._quickly(data):
+            return
         frame = rpc.parse(data)
         if isinstance(frame, Call):
-            if not self._quickly(frame, data):
-                self._take(rpc.bounded(frame, data), data)
+            self._take(rpc.bounded(frame, data), data)
         elif isinstance(frame, CallResult | CallError):
             self._calls.settle(frame, data)
         else:
@@ -152,35 +153,41 @@ class ChargerConnection:
         self._start_worker()
 
     def _start_worker(self) -> None:
-        if self._queue and self._worker is None and not self._busy:
+        if self._queue and self._worker is None and self._quick_call is None:
             self._worker = asyncio.get_running_loop().create_task(self._work())
 
-    def _quickly(self, frame: Call, data: bytes) -> bool:
+    def _quickly(self, data: bytes) -> bool:
         """Handle the common case at once; false sends the message the usual way."""
-        route = self.dialect.routes.get(frame.action)
-        if route is None or route.quick is None or self._busy or self._worker is not None or self._queue:
-            return False
-        if frame.id in self._repeats or not self.charger.accepted:
+        quick = self.dialect.quick
+        if quick is None or self._quick_call is not None or self._worker is not None or self._queue:
             return False
         started = time.perf_counter()
-
-        def done(result: dict[str, Any] | Exception) -> None:
-            self._busy = False
-            if isinstance(result, Exception):
-                self._queue.appendleft((frame, data))
-                self._queued_bytes += len(data)
-            else:
-                self._conclude(frame, data, rpc.result_frame(frame.id, result), started)
-            self._start_worker()
-            if self._idle is not None:
-                self._idle.set()
-
         try:
-            if self.dialect.schemas.passes(frame.action, frame.payload):
-                self._busy = route.quick(self.charger, frame.payload, done)
+            call = quick.read(data)
+            if call is None or call.id in self._repeats or not self.charger.accepted:
+                return False
+            self._quick_call = (call.id, call.action, data, started)
+            if quick.take(self.charger, call, self._quickly_done):
+                return True
         except Exception:
-            log.exception("quick handler failed", extra={"station_id": self.station_id, "action": frame.action})
-        return self._busy
+            log.exception("quick path failed", extra={"station_id": self.station_id})
+        self._quick_call = None
+        return False
+
+    def _quickly_done(self, result: dict[str, Any] | Exception) -> None:
+        assert self._quick_call is not None
+        message_id, action, data, started = self._quick_call
+        self._quick_call = None
+        if isinstance(result, Exception):
+            frame = rpc.parse(data)
+            assert isinstance(frame, Call)
+            self._queue.appendleft((frame, data))
+            self._queued_bytes += len(data)
+        else:
+            self._conclude(message_id, action, data, rpc.result_frame(message_id, result), started)
+        self._start_worker()
+        if self._idle is not None:
+            self._idle.set()
 
     # --- handling -----------------------------------------------------------------------------------------------
 
@@ -231,20 +238,22 @@ class ChargerConnection:
         if answer is None:
             self._note(frame, data, None, started)
         else:
-            self._conclude(frame, data, answer, started)
+            self._conclude(frame.id, frame.action, data, answer, started)
 
-    def _conclude(self, frame: Call | BadFrame, data: bytes, answer: bytes, started: float) -> None:
+    def _conclude(
+        self, message_id: rpc.MessageId, action: str | None, data: bytes, answer: bytes, started: float
+    ) -> None:
         """Answer, then start what follows from the message."""
-        self._repeats.remember(frame.id, data, answer)
+        self._repeats.remember(message_id, data, answer)
         self._send(answer)
         self.charger.run_deferred()
         if not self._ready:
             self.become_ready()
         took = time.perf_counter() - started
-        if frame.action and frame.action in self.dialect.routes:
-            metrics.handled(frame.action, took)
+        if action and action in self.dialect.routes:
+            metrics.handled(action, took)
         if self.log is not None:
-            self.log.note(IN, frame.action, frame.id, data, answer, latency_s=took)
+            self.log.note(IN, action, message_id, data, answer, latency_s=took)
 
     def _note(self, frame: Call | BadFrame, data: bytes, answer: bytes | None, started: float | None) -> None:
         """Log an exchange other than a handled message."""
@@ -366,7 +375,7 @@ class ChargerConnection:
 
     async def drained(self) -> None:
         """Wait until every CALL that was received has been handled."""
-        while self._worker is not None or self._busy:
+        while self._worker is not None or self._quick_call is not None:
             if self._worker is not None:
                 await asyncio.shield(self._worker)
             else:

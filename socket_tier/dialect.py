@@ -7,7 +7,7 @@ its command table. The connection knows neither by name.
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from evpower.commands.models import Command, CommandStatus
 from evpower.db import Conn
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Payload: TypeAlias = dict[str, Any]
 Handler: TypeAlias = "Callable[[Charger, Payload], Awaitable[Payload]]"
-QuickHandler: TypeAlias = "Callable[[Charger, Payload, Callable[[Payload | Exception], None]], bool]"
+Done: TypeAlias = "Callable[[Payload | Exception], None]"
 FaultHandler: TypeAlias = "Callable[[Charger, Any, str], Awaitable[Payload]]"
 OutcomeHook: TypeAlias = Callable[[Conn, Command, CommandStatus, Mapping[str, Any] | None], Awaitable[None]]
 
@@ -54,18 +54,38 @@ class Route:
         before_accepted: processed although the station's registration is not accepted (boots).
         on_fault: takes a message that breaks its schema or comes from a station that is not accepted, where the
             specification forbids to refuse it (StopTransaction); gets the raw payload and the reason.
-        quick: the common case without a task of its own, for the message that makes up nearly all the load. Returns
-            true when it has taken the message over; it then calls back once, with the answer or with the error that
-            sends the message to ``handler``. Gets only messages that pass their schema strictly.
-        pace: how often one charger may have the action handled; more of them wait. Not applied to ``quick``.
+        pace: how often one charger may have the action handled; more of them wait.
     """
 
     handler: Handler
     durability: Durability = Durability.NONE
     before_accepted: bool = False
     on_fault: "FaultHandler | None" = None
-    quick: "QuickHandler | None" = None
     pace: Pace | None = None
+
+
+class QuickCall(Protocol):
+    """A CALL as :attr:`QuickPath.read` finds it."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def action(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class QuickPath:
+    """The common case of the action that makes up nearly all the load: no parsing twice, no task, one callback.
+
+    Attributes:
+        read: the CALL in a frame, if it is of the action and exactly as its schema wants it; else None.
+        take: handle what ``read`` returned. True: taken over; it then calls back once, with the answer, or with the
+            error that sends the message to the action's handler. False: the handler must look at it.
+    """
+
+    read: Callable[[bytes], QuickCall | None]
+    take: "Callable[[Charger, Any, Done], bool]"
 
 
 class Outcome(Enum):
@@ -111,6 +131,7 @@ class Dialect:
     schemas: SchemaSet
     routes: Mapping[str, Route]
     commands: Mapping[str, CommandSpec]
+    quick: QuickPath | None = None
 
     def patience(self, action: str | None = None) -> float:
         """Patience for ``action``, 1 when there is no such command; without an action the longest of all."""

@@ -7,9 +7,11 @@ cleaned of NUL. A value that cannot be read is left out and flagged, never guess
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import MIN_EMIN, ROUND_HALF_UP, Decimal, InvalidOperation
 from typing import Any
 
+import msgspec
 import orjson
 
 from evpower.charging.models import Reading
@@ -51,11 +53,31 @@ _LINE = "line"  # L1-L2 and its like: used for a voltage only when nothing else 
 _LOCATION_RANK = {None: 0, "": 0, "Outlet": 0, "Cable": 1, "EV": 2, "Inlet": 3, "Body": 4}
 
 
+_FIELDS = ("energy_wh", "power_w", "current_a", "voltage_v", "soc_percent", "temperature_c")  # members of Reading
+_ENERGY, _SOC, _TEMPERATURE = (_FIELDS.index(name) for name in ("energy_wh", "soc_percent", "temperature_c"))
+
+
+class Sample(msgspec.Struct, gc=False):
+    """One ``sampledValue``; "" for what the charger does not say."""
+
+    value: str
+    context: str = ""
+    format: str = ""
+    measurand: str = ""
+    phase: str = ""
+    location: str = ""
+    unit: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class _Meaning:
-    """What the words of a sample say: where its value goes, or why it goes nowhere."""
+    """What the words of a sample say: where its value goes, or why it goes nowhere.
 
-    field: str | None = None
+    ``certain``: a number of no more digits before the point is in range for certain; ``digits``: so is a text of no
+    more digits and nothing else, which needs neither conversion nor rounding.
+    """
+
+    field: int = -1  # index in _FIELDS; -1: nowhere
     flag: str | None = None
     factor: Decimal = _ONE
     unit: str = ""
@@ -63,28 +85,27 @@ class _Meaning:
     largest: Decimal = _ONE
     rank: int = 0
     phase: str | None = None  # None: the total
-    certain: int = MIN_EMIN  # a value of no more digits before the point needs no look at its size and no conversion
+    certain: int = MIN_EMIN
+    digits: int = 0
+    is_plain: bool = False  # a total at the outlet, as nearly all are
 
 
 # A charger says the same few words in every message; what they mean is worked out once. Bounded, and only for words
 # of ordinary length, so that a charger that invents words costs no memory.
-_meanings: dict[tuple[str | None, ...], _Meaning] = {}
+_Words = tuple[str, str, str, str, str]
+_meanings: dict[_Words, _Meaning] = {}
 _MAX_MEANINGS = 2000
 _MAX_WORDS = 200
 
 
-def _meaning(words: tuple[str | None, ...]) -> _Meaning:
-    found = _meanings.get(words)
-    if found is None:
-        found = _interpret(*words)
-        if len(_meanings) < _MAX_MEANINGS and sum(len(word) for word in words if word) < _MAX_WORDS:
-            _meanings[words] = found
+def _meaning(words: _Words) -> _Meaning:
+    found = _interpret(*words)
+    if len(_meanings) < _MAX_MEANINGS and sum(map(len, words)) < _MAX_WORDS:
+        _meanings[words] = found
     return found
 
 
-def _interpret(
-    measurand: str | None, unit: str | None, phase: str | None, location: str | None, form: str | None
-) -> _Meaning:
+def _interpret(measurand: str, unit: str, phase: str, location: str, form: str) -> _Meaning:
     rule = _RULES.get(measurand or ENERGY)
     if rule is None:
         return _Meaning()
@@ -99,71 +120,112 @@ def _interpret(
     if kind == "N":
         return _Meaning()
     rank = _LOCATION_RANK.get(location, 5)
-    certain = largest.adjusted() if factor == _ONE and field not in ("temperature_c", "soc_percent") else MIN_EMIN
-    return _Meaning(field, None, factor, name, step, largest, rank, kind, certain)
+    below = largest.adjusted() - factor.adjusted()
+    kelvin_or_fahrenheit = field == "temperature_c" and not name.startswith("c")
+    return _Meaning(
+        _FIELDS.index(field),
+        None,
+        factor,
+        name,
+        step,
+        largest,
+        rank,
+        kind,
+        MIN_EMIN if field in ("temperature_c", "soc_percent") else below,
+        0 if factor is not _ONE or kelvin_or_fahrenheit else below,
+        is_plain=rank == 0 and kind is None,
+    )
 
 
 def readings(meter_values: Iterable[Mapping[str, Any]]) -> tuple[Reading, ...]:
     """One reading per ``meterValue`` entry, in the order sent. Wh, W, A, V, percent, degrees Celsius."""
-    return tuple([_reading(entry) for entry in meter_values])
+    return tuple([_entry(entry) for entry in meter_values])
 
 
-def _reading(entry: Mapping[str, Any]) -> Reading:
-    sampled_at = parse_time(entry["timestamp"])
+def _entry(entry: Mapping[str, Any]) -> Reading:
+    samples = [
+        Sample(
+            sample["value"],
+            (sample.get("context") or "").replace("\x00", "")[:50],
+            sample.get("format") or "",
+            sample.get("measurand") or "",
+            sample.get("phase") or "",
+            sample.get("location") or "",
+            sample.get("unit") or "",
+        )
+        for sample in entry["sampledValue"]
+    ]
+    return reading(parse_time(entry["timestamp"]), samples, raw_text(entry))
+
+
+def reading(sampled_at: datetime | None, samples: Iterable[Sample], raw: str) -> Reading:
+    """The reading of one moment. ``raw``: the entry as JSON that PostgreSQL's jsonb takes."""
     flags: list[str] = [] if sampled_at is not None else [NO_TIME]
-    values: dict[str, Decimal] = {}
-    ranks: dict[str, int] = {}
-    phases: dict[str, dict[str, Decimal]] = {}
-    context: str | None = None
-    for sample in entry["sampledValue"]:
-        get = sample.get
-        measurand = get("measurand")
-        meaning = _meaning((measurand, get("unit"), get("phase"), get("location"), get("format")))
+    values: list[Decimal | None] = [None, None, None, None, None, None]
+    others: _Others | None = None
+    context = ""
+    for sample in samples:
+        words = (sample.measurand, sample.unit, sample.phase, sample.location, sample.format)
+        meaning = _meanings.get(words) or _meaning(words)
         field = meaning.field
-        if field is None:
+        if field < 0:
             if meaning.flag is not None:
                 flags.append(meaning.flag)
             continue
-        value = _value(sample["value"], meaning, flags)
-        if value is None:
-            continue
-        if context is None or field == "energy_wh":
-            context = get("context") or context
-        known = ranks.get(field)
-        if known is None or meaning.rank < known:
-            ranks[field] = meaning.rank
-            values.pop(field, None)
-            phases.pop(field, None)
-        elif meaning.rank > known:
-            continue
-        if meaning.phase is None:
+        text = sample.value
+        if len(text) <= meaning.digits and text.isdecimal():
+            value = Decimal(text)
+        else:
+            read = _value(text, meaning, flags)
+            if read is None:
+                continue
+            value = read
+        if not context or field == _ENERGY:
+            context = sample.context or context
+        if others is None and meaning.is_plain:
             values[field] = value
         else:
-            phases.setdefault(field, {})[meaning.phase] = value
-    for field, by_phase in phases.items():
-        if field not in values:
-            values[field] = _combine(field, by_phase)
-    if context == "Transaction.Begin" and "energy_wh" in values:
+            if others is None:
+                others = _Others(values)
+            others.take(meaning, value)
+    if others is not None:
+        others.combine()
+    if context == "Transaction.Begin" and values[_ENERGY] is not None:
         # Nothing was delivered yet, and some chargers send 0 here whatever their register shows.
-        del values["energy_wh"]
+        values[_ENERGY] = None
         flags.append(BEGIN)
-    known_value = values.get
-    return Reading(
-        sampled_at,
-        known_value("energy_wh"),
-        known_value("power_w"),
-        known_value("current_a"),
-        known_value("voltage_v"),
-        known_value("soc_percent"),
-        known_value("temperature_c"),
-        _context(context),
-        tuple(dict.fromkeys(flags)) if flags else (),
-        raw_text(entry),
-    )
+    energy, power, current, voltage, soc, temperature = values
+    told = tuple(dict.fromkeys(flags)) if flags else ()
+    return Reading(sampled_at, energy, power, current, voltage, soc, temperature, context or None, told, raw)
 
 
-def _context(text: str | None) -> str | None:
-    return text.replace("\x00", "")[:50] if text else None
+class _Others:
+    """Values of a reading that come by phase or from other places than the outlet, put together in ``values``."""
+
+    def __init__(self, values: list[Decimal | None]) -> None:
+        self._values = values
+        self._ranks = [0 if value is not None else None for value in values]
+        self._phases: dict[int, dict[str, Decimal]] = {}
+
+    def take(self, meaning: _Meaning, value: Decimal) -> None:
+        """Keep the value if no better place has told one."""
+        field, known = meaning.field, self._ranks[meaning.field]
+        if known is None or meaning.rank < known:
+            self._ranks[field] = meaning.rank
+            self._values[field] = None
+            self._phases.pop(field, None)
+        elif meaning.rank > known:
+            return
+        if meaning.phase is None:
+            self._values[field] = value
+        else:
+            self._phases.setdefault(field, {})[meaning.phase] = value
+
+    def combine(self) -> None:
+        """Make totals where the charger gives none."""
+        for field, by_phase in self._phases.items():
+            if self._values[field] is None:
+                self._values[field] = _combine(_FIELDS[field], by_phase)
 
 
 def _value(text: str, meaning: _Meaning, flags: list[str]) -> Decimal | None:
@@ -180,15 +242,15 @@ def _value(text: str, meaning: _Meaning, flags: list[str]) -> Decimal | None:
         return None
     digits = value.adjusted()
     if digits < meaning.certain:
-        return value.quantize(meaning.step, ROUND_HALF_UP)
+        return (value if meaning.factor is _ONE else value * meaning.factor).quantize(meaning.step, ROUND_HALF_UP)
     if digits > 15:
         flags.append(OUT_OF_RANGE)
         return None
     if meaning.factor is not _ONE:
         value *= meaning.factor
-    if meaning.field == "temperature_c":
+    if meaning.field == _TEMPERATURE:
         value = _celsius(value, meaning.unit)
-    if abs(value) > meaning.largest or (meaning.field == "soc_percent" and value < 0):
+    if abs(value) > meaning.largest or (meaning.field == _SOC and value < 0):
         flags.append(OUT_OF_RANGE)
         return None
     return value.quantize(meaning.step, ROUND_HALF_UP)

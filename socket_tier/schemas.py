@@ -82,13 +82,16 @@ class SchemaSet:
         name = action + suffix
         found = self._compiled.get(name)
         if found is None:
-            schema = orjson.loads((self._files / f"{name}.json").read_bytes())
-            found = self._compiled[name] = jsonschema_rs.validator_for(schema, validate_formats=True)
+            found = self._compiled[name] = jsonschema_rs.validator_for(self._schema(name), validate_formats=True)
         return found
 
-    def passes(self, action: str, payload: dict[str, Any]) -> bool:
-        """Whether a request of a charger passes its schema strictly."""
-        return self._validator(action, self._suffixes[0]).is_valid(payload)
+    def _schema(self, name: str) -> dict[str, Any]:
+        schema: dict[str, Any] = orjson.loads((self._files / f"{name}.json").read_bytes())
+        return schema
+
+    def request(self, action: str) -> dict[str, Any]:
+        """The JSON schema of a request."""
+        return self._schema(action + self._suffixes[0])
 
     def check_request(self, action: str, payload: dict[str, Any]) -> Checked:
         """Check a request of a charger, leniently. ``action`` must be one of :attr:`actions`."""

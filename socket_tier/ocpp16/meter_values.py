@@ -4,19 +4,20 @@ The running transaction is kept in memory (OCPP 1.6 section 4.7; ocpp.md §3): a
 kept moves on only after the commit. After a reconnect, on any instance, it is loaded again.
 """
 
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
 from evpower.charging import autostop, meter
 from evpower.charging import service as charging
 from evpower.charging.autostop import Decision
-from evpower.charging.models import MeterContext, MeterUpdate, Reading, SessionState
+from evpower.charging.models import MeterUpdate, Reading, SessionState
+from evpower.charging.running import MeterContext
 from evpower.db import Conn
 from socket_tier import normalise
 from socket_tier.charger import Charger
-from socket_tier.dialect import Payload
-from socket_tier.ocpp16 import values
+from socket_tier.dialect import Done, Payload
+from socket_tier.ocpp16 import meter_frames, values
+from socket_tier.ocpp16.meter_frames import MeterFrame
 
 _MAX_TRANSACTIONS = 64
 _OF_TRANSACTION = frozenset({None, "Sample.Periodic", "Transaction.Begin", "Transaction.End"})
@@ -38,10 +39,10 @@ async def handle(charger: Charger, payload: Payload) -> Payload:
         update = MeterUpdate(charger.station_id, charger.epoch, connector_id, transaction_id, None, now, readings)
         await charger.services.flush.store(update)
         return {}
-    advanced, decision, update = judge(context, readings, now, epoch=charger.epoch, connector_id=connector_id)
+    decision, update = judge(context, readings, now, epoch=charger.epoch, connector_id=connector_id)
     if not named:
         update = replace(update, transaction_id=transaction_id)  # as it was sent
-    _follow(charger, advanced, decision, await charger.services.flush.store(update))
+    _follow(charger, context, update, decision, await charger.services.flush.store(update))
     return {}
 
 
@@ -64,50 +65,52 @@ async def _unnamed(charger: Charger, connector_id: int, readings: tuple[Reading,
     return found
 
 
-def quick(charger: Charger, payload: Payload, done: Callable[[Payload | Exception], None]) -> bool:
+def quick(charger: Charger, frame: MeterFrame, done: Done) -> bool:
     """:func:`handle` for a reading of a transaction that is in memory: no task, no query, one callback."""
-    transaction_id = payload.get("transactionId")
-    context = charger.transactions.get(transaction_id) if type(transaction_id) is int else None
-    connector_id = payload["connectorId"]
+    payload = frame.payload
+    context = charger.transactions.get(payload.transactionId)
+    connector_id = payload.connectorId
     if context is None or not 0 <= connector_id <= values.MAX_CONNECTOR:
+        return False
+    readings = meter_frames.readings(frame)
+    if readings is None:
         return False
     if charger.unnamed:
         charger.unnamed.clear()
     now = charger.services.clock.now()
-    readings = normalise.readings(payload["meterValue"])
-    advanced, decision, update = judge(context, readings, now, epoch=charger.epoch, connector_id=connector_id)
+    decision, update = judge(context, readings, now, epoch=charger.epoch, connector_id=connector_id)
 
     def stored(outcome: bool | Exception) -> None:
         if isinstance(outcome, Exception):
             done(outcome)
         else:
-            _follow(charger, advanced, decision, outcome)
+            _follow(charger, context, update, decision, outcome)
             done({})
 
     charger.services.flush.add(update, stored)
     return True
 
 
-def _follow(charger: Charger, advanced: MeterContext, decision: Decision, current: bool) -> None:
+def _follow(charger: Charger, context: MeterContext, update: MeterUpdate, decision: Decision, current: bool) -> None:
     """After the commit: what is kept moves on, and what the decision asks for is started once the answer is out."""
     if current:
-        charger.transactions[advanced.transaction_id] = advanced
+        assert update.meter is not None
+        context.meter = update.meter
         if decision.stop or decision.extend:
-            _act(charger, advanced, decision)
+            _act(charger, context, decision)
     else:
         # The session has ended, or the station is elsewhere: what is known here is out of date.
-        charger.transactions.pop(advanced.transaction_id, None)
+        charger.transactions.pop(context.transaction_id, None)
         charger.unnamed.clear()
-        charger.defer(lambda: _stop_closed(charger, advanced.session_id))
+        charger.defer(lambda: _stop_closed(charger, context.session_id))
 
 
 def judge(
     context: MeterContext, readings: tuple[Reading, ...], now: datetime, *, epoch: int, connector_id: int
-) -> tuple[MeterContext, Decision, MeterUpdate]:
-    """What a message does to a running transaction: its next state, what follows, what is stored. Pure."""
+) -> tuple[Decision, MeterUpdate]:
+    """What a message does to a running transaction: what follows, what is stored. Pure: ``context`` stays."""
     state, faults = meter.apply_all(context.meter, readings, now, context.max_power_w, context.started_at)
-    advanced = context.with_meter(state)
-    decision = autostop.decide(advanced, now)
+    decision = autostop.judge(context, state, now)
     for reading in readings:
         if reading.flags and reading.energy_wh is None and not _ENERGY_UNUSABLE.isdisjoint(reading.flags):
             faults = (*faults, "energy_unreadable")
@@ -124,7 +127,7 @@ def judge(
         decision.auto_stop_at,
         faults,
     )
-    return advanced, decision, update
+    return decision, update
 
 
 async def _context(charger: Charger, transaction_id: int | None) -> MeterContext | None:
@@ -167,7 +170,7 @@ async def _extend(charger: Charger, context: MeterContext) -> None:
         return
     present = charger.transactions.get(context.transaction_id)
     if present is not None:
-        charger.transactions[context.transaction_id] = replace(present, reserved_amount=extended.reserved_amount)
+        present.reserve(extended.reserved_amount)
 
 
 async def _auto_stop(charger: Charger, context: MeterContext) -> None:
@@ -179,8 +182,7 @@ async def _auto_stop(charger: Charger, context: MeterContext) -> None:
     command_id = await charger.services.database.run(work)
     present = charger.transactions.get(context.transaction_id)
     if present is not None:
-        # Asked once; if the stop is lost, the sweep asks again.
-        charger.transactions[context.transaction_id] = replace(present, state=SessionState.STOPPING)
+        present.state = SessionState.STOPPING  # asked once; if the stop is lost, the sweep asks again
     charger.dispatch(command_id)
 
 

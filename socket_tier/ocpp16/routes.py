@@ -1,6 +1,6 @@
 """OCPP 1.6: which file handles which message. Adding an action is one file and one row."""
 
-from socket_tier.dialect import Dialect, Durability, Route
+from socket_tier.dialect import Dialect, Durability, QuickPath, Route
 from socket_tier.ocpp16 import (
     authorize,
     boot_notification,
@@ -9,6 +9,7 @@ from socket_tier.ocpp16 import (
     firmware_status_notification,
     heartbeat,
     log_status_notification,
+    meter_frames,
     meter_values,
     security_event_notification,
     sign_certificate,
@@ -34,7 +35,7 @@ ROUTES = {
     "FirmwareStatusNotification": Route(firmware_status_notification.handle, Durability.RETRY, pace=_EVENTS),
     "Heartbeat": Route(heartbeat.handle, pace=_HEARTBEATS),
     "LogStatusNotification": Route(log_status_notification.handle, Durability.RETRY, pace=_EVENTS),
-    "MeterValues": Route(meter_values.handle, Durability.COMMIT, quick=meter_values.quick),
+    "MeterValues": Route(meter_values.handle, Durability.COMMIT),
     "SecurityEventNotification": Route(security_event_notification.handle, Durability.RETRY, pace=_EVENTS),
     "SignCertificate": Route(sign_certificate.handle, Durability.RETRY, pace=_EVENTS),
     "SignedFirmwareStatusNotification": Route(
@@ -44,4 +45,4 @@ ROUTES = {
     "StatusNotification": Route(status_notification.handle, Durability.RETRY),
     "StopTransaction": Route(stop_transaction.handle, Durability.COMMIT, on_fault=stop_transaction.keep),
 }
-DIALECT = Dialect("ocpp1.6", SCHEMAS, ROUTES, COMMANDS)
+DIALECT = Dialect("ocpp1.6", SCHEMAS, ROUTES, COMMANDS, QuickPath(meter_frames.read, meter_values.quick))

@@ -14,7 +14,7 @@ from evpower.db import Database
 from evpower.stations.models import AdminStatus, Admission, RegistrationStatus
 from socket_tier.charger import Charger
 from socket_tier.connection import ChargerConnection
-from socket_tier.dialect import CommandSpec, Dialect, Route
+from socket_tier.dialect import CommandSpec, Dialect, QuickPath, Route
 from socket_tier.schemas import SchemaSet
 from socket_tier.services import Services
 
@@ -79,7 +79,13 @@ class FakeLink:
 class Bench:
     """One connection under test."""
 
-    def __init__(self, routes: dict[str, Route], commands: dict[str, CommandSpec], record: Admission) -> None:
+    def __init__(
+        self,
+        routes: dict[str, Route],
+        commands: dict[str, CommandSpec],
+        record: Admission,
+        quick: QuickPath | None = None,
+    ) -> None:
         self.link = FakeLink()
         self.drained: list[str] = []
         self.clock = FrozenClock(datetime(2026, 1, 15, 6, tzinfo=UTC))
@@ -95,7 +101,7 @@ class Bench:
         )
         self.charger = Charger(record, 1, services)
         self.connection = ChargerConnection(
-            self.link, Dialect("ocpp1.6", SCHEMAS, routes, commands), self.charger, call_timeout_s=5
+            self.link, Dialect("ocpp1.6", SCHEMAS, routes, commands, quick), self.charger, call_timeout_s=5
         )
 
     async def feed(self, *frame: Any) -> None:
@@ -109,8 +115,11 @@ async def _nothing(_stations: list[str]) -> None:
 @pytest.fixture
 def bench() -> Callable[..., Bench]:
     def make(
-        routes: dict[str, Route] | None = None, commands: dict[str, CommandSpec] | None = None, **record: Any
+        routes: dict[str, Route] | None = None,
+        commands: dict[str, CommandSpec] | None = None,
+        quick: QuickPath | None = None,
+        **record: Any,
     ) -> Bench:
-        return Bench(routes or {}, commands or {}, admission(**record))
+        return Bench(routes or {}, commands or {}, admission(**record), quick)
 
     return make

@@ -462,34 +462,7 @@ async def test_deferred_work_follows_the_answer(bench: MakeBench) -> None:
     assert order == ["answers sent: 1"]
 
 
-# --- quick handlers ---------------------------------------------------------------------------------------------
-
-
-class Quick:
-    """A quick handler that the test finishes."""
-
-    def __init__(self, *, takes: bool = True) -> None:
-        self.takes = takes
-        self.waiting: list[Callable[[dict[str, Any] | Exception], None]] = []
-
-    def __call__(
-        self, _charger: Charger, _payload: dict[str, Any], done: Callable[[dict[str, Any] | Exception], None]
-    ) -> bool:
-        if self.takes:
-            self.waiting.append(done)
-        return self.takes
-
-
-async def test_a_quick_handler_answers_without_a_task_and_keeps_the_order(bench: MakeBench) -> None:
-    quick, handler = Quick(), Counting()
-    b = bench({"Heartbeat": Route(handler, quick=quick)})
-    await b.feed(2, "a", "Heartbeat", {})
-    await b.feed(2, "b", "Heartbeat", {"later": 1})
-    assert len(quick.waiting) == 1
-    assert b.link.sent == []
-    quick.waiting[0](dict(HEARTBEAT))
-    assert [frame[1] for frame in await b.link.count(2)] == ["a", "b"]
-    assert handler.seen == [{"later": 1}]
+# --- defects outside the handlers ---------------------------------------------------------------------------------
 
 
 async def test_a_defect_keeps_a_message_aside_that_must_not_be_refused(bench: MakeBench) -> None:
@@ -508,55 +481,6 @@ async def test_a_defect_keeps_a_message_aside_that_must_not_be_refused(bench: Ma
     await made.link.count(1)
     assert made.link.sent == [[3, "m1", {}]]
     assert kept == [(stop, "InternalError: ValueError('a defect')")]
-
-
-async def test_a_quick_handler_that_fails_sends_the_message_the_usual_way(bench: MakeBench) -> None:
-    quick, handler = Quick(), Counting()
-    b = bench({"Heartbeat": Route(handler, Durability.COMMIT, quick=quick)})
-    await b.feed(2, "a", "Heartbeat", {})
-    await b.feed(2, "b", "Heartbeat", {})
-    quick.waiting[0](psycopg.OperationalError("away"))
-    assert [frame[1] for frame in await b.link.count(2)] == ["a", "b"]
-    assert len(handler.seen) == 2
-
-
-async def test_a_quick_handler_may_decline(bench: MakeBench) -> None:
-    handler = Counting()
-    b = bench({"Heartbeat": Route(handler, quick=Quick(takes=False))})
-    await b.feed(2, "a", "Heartbeat", {})
-    assert await b.link.count(1) == [[3, "a", HEARTBEAT]]
-    assert len(handler.seen) == 1
-
-
-async def test_odd_and_repeated_messages_never_take_the_quick_way(bench: MakeBench) -> None:
-    quick, handler = Quick(), Counting({})
-    b = bench({"Authorize": Route(handler, quick=quick)})
-    await b.feed(2, "a", "Authorize", {"idTag": "X", "extra": 1})
-    await b.feed(2, "b", "Authorize", {"idTag": 7})
-    sent = await b.link.count(2)
-    assert sent[1][2] == "TypeConstraintViolation"
-    assert quick.waiting == []
-    await b.feed(2, "c", "Authorize", {"idTag": "X"})
-    quick.waiting[0]({"idTagInfo": {"status": "Accepted"}})
-    await b.feed(2, "c", "Authorize", {"idTag": "X"})
-    sent = await b.link.count(4)
-    assert sent[2] == sent[3]
-    assert len(quick.waiting) == 1
-
-
-async def test_the_end_of_a_socket_waits_for_a_quick_handler(bench: MakeBench) -> None:
-    quick = Quick()
-    b = bench({"Heartbeat": Route(Counting(), quick=quick)})
-    await b.feed(2, "a", "Heartbeat", {})
-    ending = asyncio.create_task(b.connection.finish())
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
-    assert not ending.done()
-    quick.waiting[0](dict(HEARTBEAT))
-    await ending
-
-
-# --- defects outside the handlers ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("depth", [120, 260, 900, 1100])

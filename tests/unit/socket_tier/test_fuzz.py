@@ -16,7 +16,9 @@ from hypothesis import strategies as st
 
 from socket_tier import rpc
 from socket_tier.charger import Charger
-from socket_tier.dialect import CommandSpec, Durability, Route
+from socket_tier.dialect import CommandSpec, Done, Durability, QuickPath, Route
+from socket_tier.ocpp16 import meter_frames
+from socket_tier.ocpp16.meter_frames import MeterFrame
 from socket_tier.ocpp16.routes import ROUTES
 from socket_tier.repeats import REMEMBERED_ANSWERS
 from tests.unit.socket_tier.conftest import SCHEMAS, Bench, admission
@@ -133,8 +135,17 @@ def routes() -> dict[str, Route]:
     return {action: answering(action) for action in ROUTES}
 
 
+def quickly(_charger: Charger, frame: MeterFrame, done: Done) -> bool:
+    """The quick path up to the store: a good reading is answered as soon as the loop turns."""
+    if meter_frames.readings(frame) is None:
+        return False
+    asyncio.get_running_loop().call_soon(done, {})
+    return True
+
+
 async def play(frames: list[bytes]) -> None:
-    bench = Bench(routes(), {"Reset": CommandSpec()}, admission())
+    quick = QuickPath(meter_frames.read, quickly)
+    bench = Bench(routes(), {"Reset": CommandSpec()}, admission(), quick)
     command = asyncio.create_task(bench.connection.call("Reset", {"type": "Soft"}, 60))
     await bench.link.count(1)
     reset = bench.link.sent.pop()
@@ -174,4 +185,6 @@ def test_a_hundred_thousand_hostile_frames(quiet: None, random: Any) -> None:
 def test_what_is_sent_as_good_is_good() -> None:
     """The samples pass their schemas: otherwise the fuzz would only ever see refusals."""
     assert set(SAMPLES) == set(ROUTES)
-    assert all(SCHEMAS.passes(action, payload) for action, payload in SAMPLES.items())
+    for action, payload in SAMPLES.items():
+        checked = SCHEMAS.check_request(action, payload)
+        assert (checked.fault, checked.quirks) == (None, ())

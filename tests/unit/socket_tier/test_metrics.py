@@ -122,6 +122,7 @@ def test_drawn_measurements_lie_in_their_buckets(counts: list[int]) -> None:
 
 
 def test_prometheus_text_has_every_metric() -> None:
+    metrics.handled("Heartbeat", 0.001)
     text = metrics.exposition().decode()
     for name in ("evpower_connected_stations", "evpower_message_seconds_bucket", "evpower_meter_rows_total"):
         assert f"\n{name}" in text

@@ -54,9 +54,16 @@ def parse_time(text: str) -> datetime | None:
     what the specification asks chargers to send. Whether the moment is plausible is not judged here: clocks lie.
     """
     try:
-        moment = datetime.fromisoformat(text)
-        if moment.tzinfo is not UTC:
-            moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    except (ValueError, OverflowError):
+        return in_range(datetime.fromisoformat(text))
+    except ValueError:
         return None
+
+
+def in_range(moment: datetime) -> datetime | None:
+    """``moment`` in UTC, within what a database in any time zone can show; None when UTC has no such moment."""
+    if moment.tzinfo is not UTC:
+        try:
+            moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        except OverflowError:
+            return None
     return moment if 1 < moment.year < 9999 else min(max(moment, _FIRST), _LAST)

@@ -8,8 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evpower.charging import autostop, meter
-from evpower.charging.models import LimitType, MeterContext, SessionState
-from evpower.pricing.models import Price
+from evpower.charging.models import LimitType, SessionState
+from evpower.charging.running import MeterContext
+from evpower.pricing import rules
+from evpower.pricing.models import DiscountType, Price, Promo
 
 T0 = datetime(2026, 1, 15, 6, 0, tzinfo=UTC)
 PRICE = Price(rate_per_kwh=Decimal("13.5"))
@@ -117,3 +119,83 @@ def test_an_honest_charger_at_constant_power_never_passes_its_limit(
     if readings > 1:
         cost = autostop.cost_so_far(replace(ctx, meter=replace(ctx.meter, energy_wh=delivered)), now)
         assert cost <= reserve + Decimal("0.01")
+
+
+_PROMO = st.one_of(
+    st.none(),
+    st.builds(
+        Promo,
+        id=st.just("p"),
+        code=st.just("WINTER"),
+        discount_type=st.sampled_from(DiscountType),
+        discount_value=st.integers(0, 120).map(Decimal),
+        min_charge_amount=st.one_of(st.none(), st.integers(0, 300).map(Decimal)),
+        max_discount_amount=st.one_of(st.none(), st.integers(0, 50).map(Decimal)),
+    ),
+)
+_SOM = st.decimals(0, 400, places=2)
+
+
+@given(
+    st.sampled_from(LimitType),
+    st.builds(
+        Price,
+        rate_per_kwh=st.decimals(0, 30, places=2),
+        rate_per_minute=st.one_of(st.just(Decimal(0)), st.decimals(0, 5, places=2)),
+        session_fee=st.one_of(st.just(Decimal(0)), st.decimals(0, 50, places=2)),
+        promo=_PROMO,
+    ),
+    _SOM,
+    _SOM,
+    st.decimals(0, 400_000, places=1),
+    st.one_of(st.none(), st.decimals(-1000, 500_000, places=1)),
+    st.integers(0, 100_000),
+    st.integers(1, 900),
+)
+def test_a_bound_known_beforehand_never_hides_a_limit(
+    kind: LimitType,
+    price: Price,
+    limit: Decimal,
+    reserve: Decimal,
+    energy_wh: Decimal,
+    power_w: Decimal | None,
+    elapsed_s: int,
+    interval: int,
+) -> None:
+    """The projection, worked out each time and from the rules alone, decides the same."""
+    ctx = replace(
+        context(kind, str(limit), str(reserve), str(energy_wh), None if power_w is None else str(power_w)),
+        price=price,
+        sample_interval_s=interval,
+        max_power_w=Decimal(350_000),
+    )
+    now = T0 + timedelta(seconds=elapsed_s)
+    decision = autostop.decide(ctx, now)
+    assert decision.cost == autostop.cost_so_far(ctx, now)
+
+    if power_w is not None:
+        power = min(max(power_w, Decimal(0)), ctx.max_power_w)
+    elif energy_wh == 0:
+        power = Decimal(0)
+    elif elapsed_s < interval:
+        power = ctx.max_power_w
+    else:
+        power = min(energy_wh * 3600 / elapsed_s, ctx.max_power_w)
+    horizon = interval + 5
+    energy_kwh = (energy_wh + power * horizon / 3600) / 1000
+    ceiling = min(reserve, limit) if kind is LimitType.AMOUNT else reserve
+    cost = rules.cost(price, energy_kwh, Decimal(elapsed_s + horizon) / 60)
+    passes = (kind is LimitType.ENERGY and energy_kwh >= limit) or (
+        energy_kwh > 0 and cost >= max(ceiling, Decimal("0.01"))
+    )
+    assert (decision.stop, decision.extend) == (
+        passes and kind is not LimitType.NONE,
+        passes and kind is LimitType.NONE,
+    )
+
+
+def test_a_further_reserve_moves_the_bound() -> None:
+    ctx = context(LimitType.NONE, "0", "200", "14600", "22000")
+    assert autostop.decide(ctx, NOW).extend
+    ctx.reserve(Decimal(400))
+    assert not autostop.decide(ctx, NOW).extend

@@ -9,16 +9,17 @@ from decimal import Decimal
 from functools import lru_cache
 
 from evpower.charging.meter import seconds
-from evpower.charging.models import LimitType, MeterContext
+from evpower.charging.models import LimitType, MeterState
+from evpower.charging.running import STOP_LATENCY_S, MeterContext
 from evpower.money import TYIYN, ZERO
 from evpower.pricing import rules
 from evpower.records import record
 
 # A reading is overdue after this many sample intervals.
 OVERDUE_INTERVALS = 3
-_STOP_LATENCY_S = 5  # command on its way, contactor opening
+_THOUSANDTH = Decimal("0.001")
 # A member of an enumeration takes 0.15 µs to look up in CPython 3.11, and this runs for every reading.
-_ENERGY, _AMOUNT, _NONE = LimitType.ENERGY, LimitType.AMOUNT, LimitType.NONE
+_ENERGY, _NONE = LimitType.ENERGY, LimitType.NONE
 
 
 @record(frozen=True, slots=True)
@@ -32,32 +33,36 @@ class Decision:
     auto_stop_at: datetime | None
 
 
-def seconds_since(context: MeterContext, now: datetime) -> Decimal:
-    """Seconds of the session so far, exact to the microsecond; never negative."""
-    return seconds(now - context.started_at)
-
-
 def cost_so_far(context: MeterContext, now: datetime) -> Decimal:
     """Som for the energy and time so far; nothing for a session that delivered nothing."""
-    return _cost(context, seconds_since(context, now))
-
-
-def _cost(context: MeterContext, elapsed: Decimal) -> Decimal:
-    if context.meter.energy_wh <= 0:
-        return ZERO
-    return rules.cost(context.price, context.meter.energy_wh / 1000, elapsed / 60)
+    energy_wh = context.meter.energy_wh
+    return (
+        rules.cost(context.price, energy_wh / 1000, seconds(now - context.started_at) / 60) if energy_wh > 0 else ZERO
+    )
 
 
 def decide(context: MeterContext, now: datetime) -> Decision:
-    """Decide after a reading was committed.
+    """Decide after a reading, with ``context.meter`` where the reading brought it."""
+    return judge(context, context.meter, now)
+
+
+def judge(context: MeterContext, meter: MeterState, now: datetime) -> Decision:
+    """:func:`decide` with the meter where a reading that is not committed yet brings it.
 
     Without a power value from the charger the average since the start is used, and the connector's power until there
     is one, so that a charger that hides its power is stopped early rather than late.
     """
-    elapsed = seconds_since(context, now)
-    cost = _cost(context, elapsed)
-    passes = _passes(context, _power(context, elapsed), context.sample_interval_s + _STOP_LATENCY_S, elapsed)
-    extend = passes and context.limit_type is _NONE
+    energy_wh, price = meter.energy_wh, context.price
+    elapsed = seconds(now - context.started_at) if price.rate_per_minute else ZERO
+    gross = rules.gross(price, energy_wh * _THOUSANDTH, elapsed / 60 if elapsed else ZERO)
+    cost = rules.net(price, gross) if energy_wh > 0 else ZERO
+    clear = context.clear
+    passes = extend = False
+    if gross >= clear.gross or (clear.energy_wh is not None and energy_wh >= clear.energy_wh):
+        elapsed = seconds(now - context.started_at)
+        horizon_s = context.sample_interval_s + STOP_LATENCY_S
+        passes = _passes(context, meter, _power(context, meter, elapsed), horizon_s, elapsed)
+        extend = passes and context.limit_type is _NONE
     return Decision(passes and not extend, extend, cost, now + _overdue(context.sample_interval_s))
 
 
@@ -66,27 +71,17 @@ def _overdue(sample_interval_s: int) -> timedelta:
     return timedelta(seconds=OVERDUE_INTERVALS * sample_interval_s)
 
 
-def limit_reached(context: MeterContext, now: datetime) -> bool:
-    """True when the limit (or the reserve of an unlimited session) is used up now."""
-    return _passes(context, ZERO, 0, seconds_since(context, now))
-
-
-def _passes(context: MeterContext, power_w: Decimal, horizon_s: int, elapsed: Decimal) -> bool:
-    energy_wh = context.meter.energy_wh
-    energy_kwh = (energy_wh + power_w * horizon_s / 3600 if horizon_s else energy_wh) / 1000
+def _passes(context: MeterContext, meter: MeterState, power_w: Decimal, horizon_s: int, elapsed: Decimal) -> bool:
+    energy_kwh = (meter.energy_wh + power_w * horizon_s / 3600) / 1000
     if context.limit_type is _ENERGY and energy_kwh >= context.limit_value:
         return True
     if energy_kwh <= 0:
         return False
-    ceiling = context.reserved_amount
-    if context.limit_type is _AMOUNT:
-        ceiling = min(ceiling, context.limit_value)
     # A free tariff has no reserve to run out of.
-    return rules.reaches(max(ceiling, TYIYN), context.price, energy_kwh, (elapsed + horizon_s) / 60)
+    return rules.reaches(max(context.ceiling, TYIYN), context.price, energy_kwh, (elapsed + horizon_s) / 60)
 
 
-def _power(context: MeterContext, elapsed: Decimal) -> Decimal:
-    meter = context.meter
+def _power(context: MeterContext, meter: MeterState, elapsed: Decimal) -> Decimal:
     if meter.power_w is not None:
         if meter.power_w >= context.max_power_w:
             return context.max_power_w

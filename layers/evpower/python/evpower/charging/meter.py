@@ -63,11 +63,11 @@ def apply(
     register = reading.energy_wh
     if register is None:
         return _telemetry(state, reading), ()
-    if register < 0:
+    if register < ZERO:
         return _telemetry(state, reading), (NEGATIVE,)
 
     difference = register - state.register_wh
-    if 0 <= difference <= ALLOWANCE_WH:  # plausible in any time
+    if ZERO <= difference <= ALLOWANCE_WH:  # plausible in any time
         return _accept(state, reading, register, difference, received_at, max_power_w, began_at)
     bound = plausible_wh(_elapsed(state, reading, received_at, began_at), max_power_w)
     if 0 <= difference <= bound:
@@ -98,11 +98,14 @@ def _accept(
 ) -> tuple[MeterState, tuple[str, ...]]:
     """Count ``added`` Wh, up to what can have been delivered since the session began."""
     wanted = energy = state.energy_wh + added
-    ceiling = plausible_wh(received_at - began_at, max_power_w)
-    if wanted > ceiling:
-        energy = min(wanted, max(ceiling, state.energy_wh))
-        if energy < wanted:
-            flags = (*flags, JUMP)
+    elapsed = received_at - began_at
+    # Within the rating by whole seconds, no look at tolerance and allowance is needed: nearly always.
+    if wanted * 3600 > max_power_w * (elapsed.days * 86400 + elapsed.seconds):
+        ceiling = plausible_wh(elapsed, max_power_w)
+        if wanted > ceiling:
+            energy = min(wanted, max(ceiling, state.energy_wh))
+            if energy < wanted:
+                flags = (*flags, JUMP)
     charger_at = reading.sampled_at or state.since_charger
     return _moved(state, reading, register, energy, None, received_at, charger_at), flags
 

@@ -178,45 +178,6 @@ class Session:
         )
 
 
-@record(frozen=True, slots=True)
-class MeterContext:
-    """What the socket tier keeps in memory of a running transaction to judge a reading without the database."""
-
-    transaction_id: int
-    session_id: str
-    client_id: str
-    station_id: str
-    connector_id: int
-    state: SessionState
-    limit_type: LimitType
-    limit_value: Decimal
-    price: Price
-    reserved_amount: Decimal
-    started_at: datetime  # server time from which minutes count and energy is plausible
-    max_power_w: Decimal
-    sample_interval_s: int
-    meter: MeterState
-
-    def with_meter(self, meter: MeterState) -> "MeterContext":
-        """The same transaction with its meter moved on (``dataclasses.replace`` costs four times as much)."""
-        return MeterContext(
-            self.transaction_id,
-            self.session_id,
-            self.client_id,
-            self.station_id,
-            self.connector_id,
-            self.state,
-            self.limit_type,
-            self.limit_value,
-            self.price,
-            self.reserved_amount,
-            self.started_at,
-            self.max_power_w,
-            self.sample_interval_s,
-            meter,
-        )
-
-
 @dataclass(frozen=True, slots=True)
 class StartRequest:
     """A driver's wish to charge. Neither limit: until the balance ends."""

@@ -54,9 +54,9 @@ def bill(
         promo: a promo code; by default the one frozen with the price.
         parking_minutes: minutes on the connector after charging ended.
     """
-    gross = _gross(price, energy_kwh, minutes, parking_minutes)
-    base = som(gross)
-    amount = som(gross - discount(promo or price.promo, gross))
+    full = gross(price, energy_kwh, minutes, parking_minutes)
+    base = som(full)
+    amount = som(full - discount(promo or price.promo, full))
     return Bill(base_amount=base, discount_amount=base - amount, amount=amount)
 
 
@@ -69,29 +69,33 @@ def cost(
     parking_minutes: Decimal = ZERO,
 ) -> Decimal:
     """Som to book for a session, rounded once: the ``amount`` of :func:`bill` (asked for at every reading)."""
-    gross = _gross(price, energy_kwh, minutes, parking_minutes)
+    return net(price, gross(price, energy_kwh, minutes, parking_minutes), promo)
+
+
+def net(price: Price, full: Decimal, promo: Promo | None = None) -> Decimal:
+    """Som to book for :func:`gross` som: less the discount, rounded once."""
     code = promo or price.promo
-    return som(gross if code is None else gross - discount(code, gross))
+    return som(full if code is None else full - discount(code, full))
 
 
 def reaches(amount: Decimal, price: Price, energy_kwh: Decimal, minutes: Decimal = ZERO) -> bool:
     """Whether a session costs ``amount`` som or more: ``cost(...) >= amount``, without rounding where it is clear."""
-    gross = _gross(price, energy_kwh, minutes, ZERO)
-    if gross < amount - TYIYN:
+    full = gross(price, energy_kwh, minutes)
+    if full < amount - TYIYN:
         return False  # a discount only takes off, and rounding adds half a tyiyn at most
-    return som(gross if price.promo is None else gross - discount(price.promo, gross)) >= amount
+    return net(price, full) >= amount
 
 
-def _gross(price: Price, energy_kwh: Decimal, minutes: Decimal, parking_minutes: Decimal) -> Decimal:
-    """Energy, time, fee and parking before any discount; what is free costs no multiplication."""
-    gross = price.session_fee
+def gross(price: Price, energy_kwh: Decimal, minutes: Decimal = ZERO, parking_minutes: Decimal = ZERO) -> Decimal:
+    """Energy, time, fee and parking before any discount, unrounded; what is free costs no multiplication."""
+    full = price.session_fee
     if energy_kwh > 0:
-        gross += energy_kwh * price.rate_per_kwh
-    if price.rate_per_minute and minutes > 0:
-        gross += minutes * price.rate_per_minute
-    if price.parking_fee_per_minute and parking_minutes > 0:
-        gross += parking_minutes * price.parking_fee_per_minute
-    return gross
+        full += energy_kwh * price.rate_per_kwh
+    if minutes > 0 and price.rate_per_minute:
+        full += minutes * price.rate_per_minute
+    if parking_minutes > 0 and price.parking_fee_per_minute:
+        full += parking_minutes * price.parking_fee_per_minute
+    return full
 
 
 def discount(promo: Promo | None, gross: Decimal) -> Decimal:

@@ -6,10 +6,11 @@ from datetime import datetime, timedelta
 
 import orjson
 
-from evpower.charging.models import LIVE_STATES, EndReason, LimitType, MeterContext, MeterUpdate, SessionState
+from evpower.charging.models import LIVE_STATES, EndReason, LimitType, MeterUpdate, SessionState
 from evpower.charging.repository import meter_values, quarantine, sessions
 from evpower.charging.repository import sweeps as queries
 from evpower.charging.repository.sessions import session_of
+from evpower.charging.running import MeterContext
 from evpower.charging.service.common import ask_to_stop, command_stop, fence, lock_with_client, max_power_w
 from evpower.charging.service.start import reserve_money
 from evpower.commands.models import REMOTE_STOP

@@ -1,0 +1,82 @@
+"""A running transaction as the socket tier keeps it in memory: what judging a reading needs, without the database.
+
+Energy Wh, power W, money som, times aware and in UTC.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+
+from evpower.charging.models import LimitType, MeterState, SessionState
+from evpower.money import TYIYN
+from evpower.pricing import rules
+from evpower.pricing.models import Price
+
+STOP_LATENCY_S = 5  # command on its way, contactor opening
+_MARGIN_WH = 1  # far more than any rounding of a division
+
+
+@dataclass(slots=True)
+class MeterContext:
+    """One transaction with a session. ``meter`` moves on with each committed reading; the rest is its terms.
+
+    Attributes:
+        started_at: server time from which minutes count and energy is plausible.
+        max_power_w: most that the connector can deliver.
+        clear: until where no reading can come near a limit; follows from the terms.
+    """
+
+    transaction_id: int
+    session_id: str
+    client_id: str
+    station_id: str
+    connector_id: int
+    state: SessionState
+    limit_type: LimitType
+    limit_value: Decimal
+    price: Price
+    reserved_amount: Decimal
+    started_at: datetime
+    max_power_w: Decimal
+    sample_interval_s: int
+    meter: MeterState
+    clear: "Clear" = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        self.clear = clear_of(self)
+
+    def reserve(self, amount: Decimal) -> None:
+        """``amount`` som are reserved from now on."""
+        self.reserved_amount = amount
+        self.clear = clear_of(self)
+
+    @property
+    def ceiling(self) -> Decimal:
+        """Som that the session may cost: what is reserved, or less where the driver set an amount."""
+        if self.limit_type is LimitType.AMOUNT:
+            return min(self.reserved_amount, self.limit_value)
+        return self.reserved_amount
+
+
+@dataclass(frozen=True, slots=True)
+class Clear:
+    """Bounds below which a session cannot pass a limit before its next reading, whatever its power.
+
+    Nearly every reading lies below them, and needs no projection. ``energy_wh`` of None: no energy limit.
+    """
+
+    energy_wh: Decimal | None
+    gross: Decimal
+
+
+def clear_of(context: MeterContext) -> Clear:
+    """Limits less all that the connector can deliver, and the clock can add, until a stop would take effect."""
+    horizon_s = context.sample_interval_s + STOP_LATENCY_S
+    reach_wh = max(context.max_power_w, Decimal(0)) * horizon_s / 3600 + _MARGIN_WH
+    added = rules.gross(context.price, reach_wh / 1000, Decimal(horizon_s) / 60) - context.price.session_fee
+    limit_wh = context.limit_value * 1000 if context.limit_type is LimitType.ENERGY else None
+    return Clear(
+        None if limit_wh is None else limit_wh - reach_wh,
+        # A free tariff has no reserve to run out of; rounding adds half a tyiyn at most.
+        max(context.ceiling, TYIYN) - 2 * TYIYN - added,
+    )
