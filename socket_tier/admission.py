@@ -31,9 +31,12 @@ class Refusal:
 def station_reference(path: str) -> str | None:
     """The station id of ``/ws/{id}`` or ``/ocpp/{id}``; None for any other path.
 
-    A trailing slash and percent-encoding are accepted, further segments are not.
+    A trailing slash and percent-encoding are accepted, further segments are not. So is ``/ocpp//{id}``: chargers and
+    test tools put a slash and the id after the address that they were given, and that often ends with one.
     """
     segments = urlsplit(path).path.split("/")
+    if len(segments) > 3 and segments[2] == "":
+        del segments[2]
     if len(segments) == 4 and segments[3] == "":
         segments.pop()
     if len(segments) != 3 or segments[0] != "" or segments[1] not in _PREFIXES:

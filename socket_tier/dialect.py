@@ -88,6 +88,10 @@ class QuickPath:
     take: "Callable[[Charger, Any, Done], bool]"
 
 
+# Words of status that say no, whatever the command.
+_REFUSALS = frozenset({"Failed", "NotImplemented", "NotSupported", "Rejected"})
+
+
 class Outcome(Enum):
     """What a charger's answer means for a command."""
 
@@ -117,10 +121,16 @@ class CommandSpec:
     on_outcome: OutcomeHook | None = None
 
     def outcome(self, answer: Mapping[str, Any]) -> Outcome:
-        """Map the charger's answer to accepted or rejected."""
-        if not self.accepted or answer.get("status") in self.accepted:
-            return Outcome.ACCEPTED
-        return Outcome.REJECTED
+        """Map the charger's answer to accepted or rejected.
+
+        Use case: a charger answers UpdateFirmware, whose answer has no members, with ``{"status": "Rejected"}``. Taken
+        for a success, the operator would wait for the update until its job expires.
+        """
+        status = answer.get("status")
+        if self.accepted:
+            return Outcome.ACCEPTED if status in self.accepted else Outcome.REJECTED
+        # Not in the schema, hence of any type.
+        return Outcome.REJECTED if isinstance(status, str) and status in _REFUSALS else Outcome.ACCEPTED
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,8 @@ from websockets.exceptions import InvalidHeader
 from websockets.headers import parse_subprotocol
 from websockets.http11 import Response
 
+_SUBPROTOCOL = "Sec-WebSocket-Protocol"
+
 
 def peer_of(connection: ServerConnection) -> str:
     """Address of the other end; empty when there is none any more."""
@@ -31,13 +33,23 @@ def joined(headers: Headers, name: str) -> str | None:
 
 
 def offered(headers: Headers) -> list[str]:
-    """Subprotocols that the client offers; none when they cannot be read."""
+    """Subprotocols that the client offers. What is no list of names is told as it stands: it goes into a refusal.
+
+    Use case: a charger whose protocol is not configured sends the header without a value. That offers nothing, and
+    such a header is taken out of ``headers``: the library would refuse the upgrade although the station may do so.
+    """
+    sent = headers.get_all(_SUBPROTOCOL)
+    values = [value for value in sent if value.strip(" \t,")]
+    if len(values) < len(sent):
+        del headers[_SUBPROTOCOL]
+        for value in values:
+            headers[_SUBPROTOCOL] = value
     found: list[str] = []
-    for value in headers.get_all("Sec-WebSocket-Protocol"):
+    for value in values:
         try:
             found += parse_subprotocol(value)
         except InvalidHeader:
-            return []
+            return [value]
     return found
 
 

@@ -36,8 +36,11 @@ async def request(charger: Charger) -> None:
 async def store(charger: Charger, request: dict[str, Any], answer: dict[str, Any]) -> None:
     """Keep what GetConfiguration told and change what differs from what we need.
 
-    Use case: an operator asks for two keys. The others stay as they were read.
+    Use case: an operator asks for two keys. The others stay as they were read. So do all when the charger answers with
+    a refusal, which is no member of this answer and passes as an unknown one.
     """
+    if "status" in answer and "configurationKey" not in answer:
+        return
     services = charger.services
     now = services.clock.now()
     keys = [

@@ -1,5 +1,6 @@
 """Logs and firmware against a real file server: command, transfer, and what the operator then sees."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,11 +12,15 @@ from evpower.jobs import service as jobs
 from evpower.jobs.models import Job, JobKind, JobState, NewJob
 from evpower.stations import service as stations
 from infra.local.simulator import ChargePoint
+from socket_tier.connection import ChargerConnection
+from socket_tier.ocpp16 import configuration
 from socket_tier.tier import SocketTier
 from tests.fakes.file_server import FileServer
 from tests.fakes.firmware import Maker
 from tests.fakes.network import Network
+from tests.fakes.raw_charger import RawCharger
 from tests.fakes.stations import until
+from tests.integration.socket_tier.conftest import url
 
 
 async def started(tier: SocketTier, db: PooledDatabase, new: NewJob) -> Job:
@@ -151,3 +156,28 @@ async def test_reading_a_part_and_changing_a_key_keep_the_stored_configuration_t
         command = await run(tier, db, "ChangeConfiguration", key="ResetRetries", value="no number")
         assert command.status is CommandStatus.REJECTED
         assert (await stored())["resetretries"] == whole["resetretries"]
+
+
+async def test_a_refusal_in_an_answer_that_knows_none_ends_the_job_and_overwrites_nothing(
+    tier: SocketTier, db: PooledDatabase, network: Network
+) -> None:
+    """UpdateFirmware, GetDiagnostics and GetConfiguration have no status in OCPP 1.6; some chargers refuse by one."""
+    async with RawCharger.open(url(tier)) as charger:
+        await charger.boot()
+        for kind, action in ((JobKind.FIRMWARE, "UpdateFirmware"), (JobKind.DIAGNOSTICS, "GetDiagnostics")):
+            new = NewJob(kind, "https://127.0.0.1:9/x", "https://127.0.0.1:9/x", "test", timedelta(minutes=5))
+            job = asyncio.create_task(started(tier, db, new))
+            call = await charger.command(action)
+            await charger.send([3, call[1], {"status": "Rejected"}])
+            ended = await job
+            assert (ended.state, ended.error) == (JobState.REJECTED, "the charger answered Rejected")
+
+        keys = [{"key": "ResetRetries", "readonly": False, "value": "3"}]
+        connection = tier.registry.local("station-1")
+        assert isinstance(connection, ChargerConnection)
+        await configuration.store(connection.charger, {}, {"configurationKey": keys})
+        assert await db.run(lambda conn: stations.configuration(conn, "station-1")) == {"resetretries": "3"}
+        await configuration.store(connection.charger, {}, {"status": "NotSupported"})
+        assert await db.run(lambda conn: stations.configuration(conn, "station-1")) == {"resetretries": "3"}
+        await configuration.store(connection.charger, {}, {"configurationKey": []})
+        assert await db.run(lambda conn: stations.configuration(conn, "station-1")) == {}

@@ -15,6 +15,10 @@ from tests.fakes.stations import until
 from tests.integration.socket_tier.conftest import MakeTier, url
 
 KEY = "00112233445566778899aabbccddeeff00112233"
+UPGRADE = (
+    "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+)
 
 
 async def set_station(db: PooledDatabase, assignment: str) -> None:
@@ -33,7 +37,7 @@ async def refused(address: str, **options: Any) -> tuple[int, str, Any]:
 
 
 @pytest.mark.parametrize("path", ["ocpp/station-1", "ws/station-1", "ocpp/station-1/", "ocpp/SN-station-1",
-                                  "ocpp/station%2D1", "ocpp/station-1?token=x"])  # fmt: skip
+                                  "ocpp/station%2D1", "ocpp/station-1?token=x", "ocpp//station-1"])  # fmt: skip
 async def test_a_station_connects_by_either_path_by_id_or_serial(tier: SocketTier, network: Network, path: str) -> None:
     async with RawCharger.open(f"ws://127.0.0.1:{tier.port}/{path}") as charger:
         assert charger.socket.subprotocol == "ocpp1.6"
@@ -76,6 +80,32 @@ async def test_a_station_may_be_allowed_to_name_no_subprotocol(
     async with RawCharger.open(url(tier), subprotocols=()) as charger:
         assert charger.socket.subprotocol is None
         assert await charger.call("Heartbeat")
+
+
+@pytest.mark.parametrize("values", [("",), (" ",), (",",), ("", "")])
+async def test_a_subprotocol_header_without_a_name_offers_none(
+    tier: SocketTier, network: Network, db: PooledDatabase, values: tuple[str, ...]
+) -> None:
+    header = UPGRADE + "".join(f"Sec-WebSocket-Protocol:{value}\r\n" for value in values)
+    status, body = await http(tier, "/ocpp/station-1", header)
+    assert (status, "no WebSocket subprotocol" in body) == (400, True)
+    await set_station(db, "allow_missing_subprotocol = true")
+    assert (await http(tier, "/ocpp/station-1", header, body=False))[0] == 101
+
+
+async def test_a_subprotocol_header_that_is_no_list_is_told(
+    tier: SocketTier, network: Network, db: PooledDatabase
+) -> None:
+    for allowed in ("false", "true"):
+        await set_station(db, f"allow_missing_subprotocol = {allowed}")
+        status, body = await http(tier, "/ocpp/station-1", UPGRADE + 'Sec-WebSocket-Protocol: "ocpp1.6"\r\n')
+        assert status == 400
+        assert 'speaks ocpp1.6; the charger offered "ocpp1.6"' in body
+
+
+async def test_an_empty_subprotocol_header_beside_a_good_one_harms_nothing(tier: SocketTier, network: Network) -> None:
+    header = UPGRADE + "Sec-WebSocket-Protocol:\r\nsec-websocket-protocol: ocpp2.0.1 , ocpp1.6\r\n"
+    assert (await http(tier, "/ocpp/station-1", header, body=False))[0] == 101
 
 
 async def test_a_key_that_is_set_is_asked_for(tier: SocketTier, network: Network, db: PooledDatabase) -> None:
@@ -134,13 +164,15 @@ async def test_a_frame_that_is_too_large_closes_with_1009(tier: SocketTier, netw
         assert (await charger.closed())[0] == 1009
 
 
-async def http(tier: SocketTier, path: str, header: str = "") -> tuple[int, str]:
+async def http(tier: SocketTier, path: str, header: str = "", *, body: bool = True) -> tuple[int, str]:
+    """Status and body of a plain request. An upgraded connection stays open: it is read up to the end of its headers."""
     reader, writer = await asyncio.open_connection("127.0.0.1", tier.port)
     writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n{header}\r\n".encode())
-    data = await reader.read()
+    async with asyncio.timeout(10):
+        data = await (reader.read() if body else reader.readuntil(b"\r\n\r\n"))
     writer.close()
-    head, _, body = data.decode().partition("\r\n\r\n")
-    return int(head.split()[1]), body
+    head, _, text = data.decode().partition("\r\n\r\n")
+    return int(head.split()[1]), text
 
 
 async def test_the_operators_endpoints(tier: SocketTier, network: Network) -> None:

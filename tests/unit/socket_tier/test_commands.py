@@ -41,6 +41,14 @@ def test_each_word_of_an_answer_means_accepted_or_rejected(action: str) -> None:
         assert spec.outcome(case.answer) is Outcome.ACCEPTED
 
 
+@pytest.mark.parametrize("action", [action for action, case in CASES.items() if not case.accepted])
+@pytest.mark.parametrize("word", ["Rejected", "NotSupported", "NotImplemented", "Failed"])
+def test_a_refusal_where_the_answer_has_no_status_is_one(action: str, word: str) -> None:
+    assert COMMANDS[action].outcome({"status": word}) is Outcome.REJECTED
+    for harmless in ("Accepted", ["Rejected"], None):
+        assert COMMANDS[action].outcome({"status": harmless}) is Outcome.ACCEPTED
+
+
 def test_only_stops_and_reads_are_written_twice() -> None:
     assert {action for action, case in CASES.items() if case.repeatable} == REPEATABLE_ACTIONS
 
