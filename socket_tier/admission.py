@@ -18,6 +18,8 @@ _MAX_ID_CHARS = 100
 _PREFIXES = ("ws", "ocpp")
 _COMMON_NAME = re.compile(r"(?:^|[,/])\s*CN\s*=\s*((?:\\.|[^,/+])+)", re.IGNORECASE)
 
+_WITH_PORT = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::\d+)?|(\d+\.\d+\.\d+\.\d+):\d+")
+
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
@@ -105,6 +107,12 @@ def certificate_name(subject: str | None) -> str | None:
     return re.sub(r"\\(.)", r"\1", found.group(1)).strip() or None if found else None
 
 
+def _without_port(hop: str) -> str:
+    """Some proxies append the client's port, and put IPv6 addresses into brackets then."""
+    found = _WITH_PORT.fullmatch(hop)
+    return found.group(1) or found.group(2) if found else hop
+
+
 @dataclass(frozen=True, slots=True)
 class TrustedProxies:
     """Networks whose forwarding headers are believed."""
@@ -127,7 +135,8 @@ class TrustedProxies:
         """The charger's own address: the rightmost hop that is not one of ours."""
         if not forwarded_for or not self.trusts(peer):
             return peer
-        for hop in reversed([item.strip() for item in forwarded_for.split(",")]):
+        for item in reversed(forwarded_for.split(",")):
+            hop = _without_port(item.strip())
             try:
                 ipaddress.ip_address(hop)
             except ValueError:
@@ -162,13 +171,14 @@ class TokenBucket:
 class FailureBackOff:
     """Growing pause after repeated refusals of one key (an address, or a station at an address).
 
-    The first ``free`` failures cost nothing; then the pause doubles from one second up to ``longest_s``. Memory is
-    bounded: the oldest key is forgotten first.
+    The first ``free`` failures cost nothing; then the pause doubles from one second up to ``longest_s``. A key without
+    a failure for ``forget_after_s`` begins anew. Memory is bounded: the oldest key is forgotten first.
     """
 
     free: int
     longest_s: float
     max_keys: int = 10_000
+    forget_after_s: float = 900.0
     _failures: dict[str, tuple[int, float]] = field(default_factory=dict)
 
     def wait(self, key: str, now: float) -> float:
@@ -176,13 +186,16 @@ class FailureBackOff:
         _, until = self._failures.get(key, (0, 0.0))
         return max(0.0, until - now)
 
-    def fail(self, key: str, now: float) -> None:
-        count = self._failures.pop(key, (0, 0.0))[0] + 1
+    def fail(self, key: str, now: float) -> int:
+        """Count a failure of ``key``; how many it has now."""
+        count, until = self._failures.pop(key, (0, now))
+        count = 1 if now - until > self.forget_after_s else count + 1
         excess = min(count - self.free, 20)
         pause = min(2.0 ** (excess - 1), self.longest_s) if excess > 0 else 0.0
         self._failures[key] = (count, now + pause)
         if len(self._failures) > self.max_keys:
             del self._failures[next(iter(self._failures))]
+        return count
 
     def succeed(self, key: str) -> None:
         self._failures.pop(key, None)

@@ -26,6 +26,7 @@ ACCEPT_BURST = 2000.0
 # Use case: everybody comes back at once. Each new charger brings ten short transactions; who is let in while these
 # queue makes those wait who are in, until their messages fail.
 MAX_WAITING = 64
+MAX_LET_IN = 20_000
 # Ends of the names of the headers in which load balancers pass a client certificate that they have verified: its
 # subject (RFC 2253) and its serial number (hexadecimal). The begin is CLIENT_CERTIFICATE_HEADER.
 SUBJECT_SUFFIX = "-Subject"
@@ -84,10 +85,12 @@ class Gate:
         self._waiting = waiting
         self._proxies = TrustedProxies.parse(settings.trusted_proxies)
         self._bucket = TokenBucket(ACCEPTS_PER_SECOND, ACCEPT_BURST)
-        # A charger with a wrong key slows down only itself, not its neighbours behind the same router; an address
-        # that tries many stations slows down as a whole.
+        # A charger with a wrong key slows down only itself, not its neighbours behind the same router: however often it
+        # comes, it counts once for the address. An address that tries many stations slows down as a whole, but for
+        # stations that have been let in from there.
         self._station_failures = FailureBackOff(free=5, longest_s=30.0)
         self._address_failures = FailureBackOff(free=30, longest_s=60.0)
+        self._let_in: dict[str, None] = {}
         self._per_address: Counter[str] = Counter()
         self.open_sockets = 0
         self.closed = False
@@ -143,16 +146,25 @@ class Gate:
             return Refusal(HTTPStatus.NOT_FOUND, "Chargers connect at /ocpp/{station id} or /ws/{station id}.")
         now = time.monotonic()
         pair = f"{address} {reference}"
-        wait = max(self._station_failures.wait(pair, now), self._address_failures.wait(address, now))
+        wait = self._station_failures.wait(pair, now)
+        if pair not in self._let_in:
+            wait = max(wait, self._address_failures.wait(address, now))
         if wait > 0:
             return _busy("Too many refused attempts; try again later.", int(wait) + 1, jitter=0)
         verdict = await self._decide(request, reference, address)
         if isinstance(verdict, Pass):
             self._station_failures.succeed(pair)
+            self._remember(pair)
         elif verdict.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.NOT_FOUND, HTTPStatus.FORBIDDEN):
-            self._station_failures.fail(pair, now)
-            self._address_failures.fail(address, now)
+            if self._station_failures.fail(pair, now) == 1:
+                self._address_failures.fail(address, now)
         return verdict
+
+    def _remember(self, pair: str) -> None:
+        self._let_in.pop(pair, None)
+        self._let_in[pair] = None
+        if len(self._let_in) > MAX_LET_IN:
+            del self._let_in[next(iter(self._let_in))]
 
     async def _decide(self, request: UpgradeRequest, reference: str, address: str) -> Pass | Refusal:
         try:

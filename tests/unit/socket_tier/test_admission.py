@@ -201,6 +201,21 @@ def test_forwarding_headers_count_only_from_our_proxies() -> None:
     assert not TrustedProxies.parse("").trusts("10.1.2.3")
 
 
+@pytest.mark.parametrize(
+    ("hop", "address"),
+    [
+        ("203.0.113.9:50123", "203.0.113.9"),
+        ("[2001:db8::9]:50123", "2001:db8::9"),
+        ("[2001:db8::9]", "2001:db8::9"),
+        ("2001:db8::9", "2001:db8::9"),
+        ("203.0.113.9:", "10.1.2.3"),
+        ("[203.0.113.9", "10.1.2.3"),
+    ],
+)
+def test_a_forwarding_header_may_name_the_port(hop: str, address: str) -> None:
+    assert TrustedProxies.parse("10.0.0.0/8").client_address("10.1.2.3", f"198.51.100.1, {hop}") == address
+
+
 def test_a_crowd_is_let_in_at_the_agreed_rate() -> None:
     bucket = TokenBucket(rate=10, burst=3)
     assert [bucket.take(100.0) for _ in range(5)] == [True, True, True, False, False]
