@@ -172,7 +172,8 @@ class FailureBackOff:
     """Growing pause after repeated refusals of one key (an address, or a station at an address).
 
     The first ``free`` failures cost nothing; then the pause doubles from one second up to ``longest_s``. A key without
-    a failure for ``forget_after_s`` begins anew. Memory is bounded: the oldest key is forgotten first.
+    a failure for ``forget_after_s`` begins anew; what fails during a pause was under way before it and adds nothing.
+    Memory is bounded: the oldest key is forgotten first.
     """
 
     free: int
@@ -188,7 +189,10 @@ class FailureBackOff:
 
     def fail(self, key: str, now: float) -> int:
         """Count a failure of ``key``; how many it has now."""
-        count, until = self._failures.pop(key, (0, now))
+        count, until = self._failures.get(key, (0, now))
+        if until > now:
+            return count
+        self._failures.pop(key, None)
         count = 1 if now - until > self.forget_after_s else count + 1
         excess = min(count - self.free, 20)
         pause = min(2.0 ** (excess - 1), self.longest_s) if excess > 0 else 0.0

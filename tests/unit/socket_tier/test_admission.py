@@ -227,14 +227,18 @@ def test_a_crowd_is_let_in_at_the_agreed_rate() -> None:
 def test_repeated_failures_wait_longer_each_time_and_a_success_ends_it() -> None:
     backoff = FailureBackOff(free=2, longest_s=4.0)
     waits = []
-    for _ in range(6):
-        backoff.fail("CP-1", 100.0)
-        waits.append(backoff.wait("CP-1", 100.0))
+    now = 100.0
+    for count in range(1, 7):
+        assert backoff.fail("CP-1", now) == count
+        waits.append(backoff.wait("CP-1", now))
+        now += waits[-1]
     assert waits == [0, 0, 1, 2, 4, 4]
-    assert backoff.wait("CP-1", 105.0) == 0
-    assert backoff.wait("CP-2", 100.0) == 0
+    assert backoff.wait("CP-1", now) == 0
+    assert [backoff.fail("CP-1", now) for _ in range(3)] == [7, 7, 7], "what was under way together counts once"
+    assert backoff.wait("CP-2", now) == 0
     backoff.succeed("CP-1")
-    assert backoff.wait("CP-1", 100.0) == 0
+    assert backoff.wait("CP-1", now) == 0
+    assert backoff.fail("CP-1", now) == 1
 
 
 def test_the_memory_of_failures_is_bounded() -> None:
