@@ -5,7 +5,6 @@ all that an installer in front of a charger gets to see.
 """
 
 import base64
-import binascii
 import ipaddress
 import re
 from collections.abc import Callable, Sequence
@@ -82,17 +81,19 @@ def basic_credentials(header: str | None) -> tuple[str, tuple[str, ...]] | None:
     """User and the possible spellings of the password of an ``Authorization: Basic`` header; None without one.
 
     The AuthorizationKey of OCPP 1.6 is set as hexadecimal text, and chargers send it back as that text or as the
-    bytes it stands for (security whitepaper edition 3, section 2.3), so both are tried.
+    bytes it stands for (security whitepaper edition 3, section 2.3), so both are tried. Padding may be missing.
     """
     if header is None:
         return None
     scheme, _, encoded = header.strip().partition(" ")
     if scheme.lower() != "basic":
         return None
+    encoded = encoded.strip()
     try:
-        user, colon, password = base64.b64decode(encoded.strip(), validate=True).partition(b":")
-    except binascii.Error:
+        decoded = base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
+    except ValueError:  # no base64, or no ASCII
         return None
+    user, colon, password = decoded.partition(b":")
     if not colon:
         return None
     spellings = [password.hex()]

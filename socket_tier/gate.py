@@ -27,6 +27,7 @@ ACCEPT_BURST = 2000.0
 # queue makes those wait who are in, until their messages fail.
 MAX_WAITING = 64
 MAX_LET_IN = 20_000
+_FAILURES = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.NOT_FOUND, HTTPStatus.FORBIDDEN})
 # Ends of the names of the headers in which load balancers pass a client certificate that they have verified: its
 # subject (RFC 2253) and its serial number (hexadecimal). The begin is CLIENT_CERTIFICATE_HEADER.
 SUBJECT_SUFFIX = "-Subject"
@@ -155,9 +156,8 @@ class Gate:
         if isinstance(verdict, Pass):
             self._station_failures.succeed(pair)
             self._remember(pair)
-        elif verdict.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.NOT_FOUND, HTTPStatus.FORBIDDEN):
-            if self._station_failures.fail(pair, now) == 1:
-                self._address_failures.fail(address, now)
+        elif verdict.status in _FAILURES and self._station_failures.fail(pair, now) == 1:
+            self._address_failures.fail(address, now)
         return verdict
 
     def _remember(self, pair: str) -> None:

@@ -46,7 +46,7 @@ class Bare(ChargePoint):  # type: ignore[misc]
     """Knows no command: the package refuses each with NotImplemented."""
 
     async def ask(self, message: Any) -> dict[str, Any]:
-        """Send ``message``; the members of its answer. An error of ours, or an answer that breaks its schema, raises."""
+        """Send ``message``; the members of its answer. An error, or an answer that breaks its schema, raises."""
         return dict(asdict(await self.call(message, suppress=False)))
 
 
@@ -151,9 +151,7 @@ async def test_it_boots_and_is_configured(operator: Operator, point: Foreign) ->
     await status_is(operator, 2, "Available")
 
 
-async def test_a_charge_from_the_app(
-    operator: Operator, point: Foreign, db: PooledDatabase, network: Network
-) -> None:
+async def test_a_charge_from_the_app(operator: Operator, point: Foreign, db: PooledDatabase, network: Network) -> None:
     started = await Story(db).request(energy_kwh=Decimal(5))
     assert operator.tier.dispatcher.submit(STATION, started.command_id)
     asked = await point.asked_for("RemoteStartTransaction")

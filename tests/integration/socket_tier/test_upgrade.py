@@ -98,9 +98,10 @@ async def test_a_subprotocol_header_that_is_no_list_is_told(
 ) -> None:
     for allowed in ("false", "true"):
         await set_station(db, f"allow_missing_subprotocol = {allowed}")
-        status, body = await http(tier, "/ocpp/station-1", UPGRADE + 'Sec-WebSocket-Protocol: "ocpp1.6"\r\n')
-        assert status == 400
-        assert 'speaks ocpp1.6; the charger offered "ocpp1.6"' in body
+        for value, told in (('"ocpp1.6"', '"ocpp1.6"'), ("ocpp1.6\xe9", "ocpp1.6\xc3\xa9")):
+            status, body = await http(tier, "/ocpp/station-1", f"{UPGRADE}Sec-WebSocket-Protocol: {value}\r\n")
+            assert status == 400
+            assert f"speaks ocpp1.6; the charger offered {told}." in body
 
 
 async def test_an_empty_subprotocol_header_beside_a_good_one_harms_nothing(tier: SocketTier, network: Network) -> None:
@@ -165,7 +166,7 @@ async def test_a_frame_that_is_too_large_closes_with_1009(tier: SocketTier, netw
 
 
 async def http(tier: SocketTier, path: str, header: str = "", *, body: bool = True) -> tuple[int, str]:
-    """Status and body of a plain request. An upgraded connection stays open: it is read up to the end of its headers."""
+    """Status and body of a plain request. An upgraded connection stays open: ``body=False`` reads its headers alone."""
     reader, writer = await asyncio.open_connection("127.0.0.1", tier.port)
     writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n{header}\r\n".encode())
     async with asyncio.timeout(10):

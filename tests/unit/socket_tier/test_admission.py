@@ -82,9 +82,17 @@ def test_the_password_may_be_the_key_as_text_or_the_bytes_behind_it() -> None:
     assert key in parsed[1]
 
 
-@pytest.mark.parametrize("header", [None, "", "Bearer abc", "Basic", "Basic !!!", "Basic " + "YWJj"])
+@pytest.mark.parametrize(
+    "header", [None, "", "Bearer abc", "Basic", "Basic !!!", "Basic " + "YWJj", "Basic Q1A6a2\xe9"]
+)
 def test_anything_else_is_no_credentials(header: str | None) -> None:
     assert admission.basic_credentials(header) is None
+
+
+def test_the_padding_of_credentials_may_be_missing() -> None:
+    for password in (b"k", b"ke", b"key"):
+        padded = basic("CP", password)
+        assert admission.basic_credentials(padded.rstrip("=")) == admission.basic_credentials(padded) is not None
 
 
 def test_a_password_may_contain_colons() -> None:
