@@ -51,8 +51,22 @@ def test_a_wrong_shape_is_answered_for_its_id(text: str) -> None:
     assert (frame.id, frame.code) == ("5", "FormationViolation")
 
 
-def test_bytes_that_are_no_utf8_are_answered() -> None:
-    assert isinstance(rpc.parse(b'[2,"5","Heartbeat",{"a":"\xff"}]'), BadFrame)
+def test_bytes_that_are_no_json_are_answered() -> None:
+    assert isinstance(rpc.parse(b'[2,"5","Heartbeat",{"a":"\xff}]'), BadFrame)
+    assert isinstance(rpc.parse(b"\0\0"), BadFrame)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'[2,"5","Authorize",{"idTag":"caf\xe9"}]',
+        b'[2,"5","Authorize",{"idTag":"caf\xc3\xa9"}]\0',
+        b'\xef\xbb\xbf[2,"5","Authorize",{"idTag":"caf\xc3\xa9"}]',
+        b'\xef\xbb\xbf[2,"5","Authorize",{"idTag":"caf\xe9"}]\r\n\0\0',
+    ],
+)
+def test_json_in_odd_wrapping_or_latin_letters_is_read(data: bytes) -> None:
+    assert rpc.parse(data) == Call("5", "Authorize", {"idTag": "caf\u00e9"})
 
 
 def test_action_and_payload_of_a_bad_call_are_kept() -> None:
