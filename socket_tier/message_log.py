@@ -17,7 +17,6 @@ from evpower.db import Conn, PooledDatabase
 from evpower.logging import get_logger
 from evpower.message_log import models
 from evpower.message_log.models import Direction, NewEntry
-from evpower.message_log.service import row_of
 from socket_tier import metrics, rpc
 from socket_tier.tasks import cancel_all
 from socket_tier.unavailable import is_refusal
@@ -39,7 +38,7 @@ IN, OUT, EVENT = Direction.IN, Direction.OUT, Direction.EVENT
 UNANSWERED = "Unanswered"
 UNEXPECTED = "UnexpectedAnswer"
 
-Store = Callable[[Conn, Sequence[dict[str, Any]]], Awaitable[None]]
+Store = Callable[[Conn, Sequence[NewEntry]], Awaitable[None]]
 
 
 class MessageLog:
@@ -125,9 +124,8 @@ class MessageLog:
             Exception: the database is away or slow; nothing of what was not stored is lost.
         """
         try:
-            rows = [row_of(entry) for entry in batch]
             async with asyncio.timeout(WRITE_PATIENCE_S):
-                await self._database.run_single(lambda conn: self._store(conn, rows))
+                await self._database.run_single(lambda conn: self._store(conn, batch))
         except Exception as error:
             if not (is_refusal(error) or isinstance(error, ValueError | TypeError)):
                 raise

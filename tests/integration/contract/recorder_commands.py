@@ -154,7 +154,7 @@ async def _messages(on: Recorder) -> None:
         NewEntry(STATION, at + 1, Direction.OUT, "Reset", "m2", b'[2,"m2","Reset",{"type":"Soft"}]', error="timeout"),
     ]
     async with on.api.db.transaction() as conn:
-        await message_log.store(conn, [message_log.row_of(entry) for entry in entries])
+        await message_log.store(conn, entries)
 
 
 async def _live(on: Recorder) -> None:

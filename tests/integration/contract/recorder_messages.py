@@ -19,6 +19,6 @@ async def record_messages(on: Recorder) -> None:
         NewEntry(STATION, at, Direction.EVENT, "ConnectionClosed", None, b'{"code":1006}', error="1006"),
     ]
     async with on.api.db.transaction() as conn:
-        await message_log.store(conn, [message_log.row_of(entry) for entry in entries])
+        await message_log.store(conn, entries)
     for query in ("?limit=1", "?order=oldest&only_errors=true", "?direction=in&action=Heartbeat&message_id=h1", ""):
         await on.call("OM1", client=FIRST_OPERATOR, station_id=STATION, query=query)

@@ -22,9 +22,9 @@ class FakeDatabase:
     """Collects batches; fails while ``error`` says so, blocks while ``gate`` is closed."""
 
     def __init__(self) -> None:
-        self.rows: list[dict[str, Any]] = []
+        self.rows: list[NewEntry] = []
         self.batches: list[int] = []
-        self.error: Callable[[Sequence[dict[str, Any]]], Exception | None] = lambda _rows: None
+        self.error: Callable[[Sequence[NewEntry]], Exception | None] = lambda _rows: None
         self.gate = asyncio.Event()
         self.gate.set()
         self.attempts = asyncio.Semaphore(0)
@@ -34,7 +34,7 @@ class FakeDatabase:
         self.attempts.release()
         return await work(cast(Conn, None))
 
-    async def store(self, _conn: Conn, rows: Sequence[dict[str, Any]]) -> None:
+    async def store(self, _conn: Conn, rows: Sequence[NewEntry]) -> None:
         error = self.error(rows)
         if error is not None:
             raise error
@@ -68,7 +68,7 @@ async def test_entries_are_written_in_order_and_in_batches(database: FakeDatabas
         await database.attempts.acquire()
     await log.stop()
     assert database.batches == [500, 500, 200]
-    assert [row["i"] for row in database.rows] == [str(number) for number in range(1200)]
+    assert [row.message_id for row in database.rows] == [str(number) for number in range(1200)]
 
 
 async def test_a_batch_is_bounded_in_bytes_too(database: FakeDatabase, log: MessageLog) -> None:
@@ -95,7 +95,7 @@ async def test_while_the_database_is_away_the_oldest_go_and_are_counted(
     assert len(log) <= 100
     database.error = lambda _rows: None
     await log.stop()
-    kept = [row["i"] for row in database.rows]
+    kept = [row.message_id for row in database.rows]
     assert kept == [str(number) for number in range(1000 - len(kept), 1000)]
     assert left_out("backlog") - before == 1000 - len(kept)
 
@@ -108,12 +108,12 @@ async def test_memory_is_bounded_in_bytes(log: MessageLog) -> None:
 
 async def test_what_the_database_refuses_goes_alone(database: FakeDatabase, log: MessageLog) -> None:
     before = left_out("refused")
-    database.error = lambda rows: psycopg.DataError("no") if any(row["i"] == "13" for row in rows) else None
+    database.error = lambda rows: psycopg.DataError("no") if any(row.message_id == "13" for row in rows) else None
     for number in range(40):
         log.add(entry(number))
     log.start()
     await log.stop()
-    assert sorted(int(row["i"]) for row in database.rows) == [number for number in range(40) if number != 13]
+    assert sorted(int(row.message_id) for row in database.rows) == [number for number in range(40) if number != 13]
     assert left_out("refused") - before == 1
 
 
@@ -142,7 +142,7 @@ async def test_a_stop_in_the_middle_of_a_write_loses_nothing(database: FakeDatab
     await asyncio.sleep(0)
     database.gate.set()
     await stopping
-    assert [row["i"] for row in database.rows] == ["0", "1", "2"]
+    assert [row.message_id for row in database.rows] == ["0", "1", "2"]
 
 
 def test_a_window_lets_so_many_through_in_a_second() -> None:

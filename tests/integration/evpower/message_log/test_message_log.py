@@ -31,7 +31,7 @@ def entry(number: int, *, at: float | None = None, action: str = "Heartbeat", **
 
 
 async def store(db: PooledDatabase, *entries: NewEntry) -> None:
-    await db.run(lambda conn: service.store(conn, [service.row_of(one) for one in entries]))
+    await db.run(lambda conn: service.store(conn, entries))
 
 
 async def read(db: PooledDatabase, wanted: EntryFilter | None = None, **options: object) -> list[str | None]:

@@ -35,7 +35,7 @@ async def staff(api: Api) -> Api:
         for number in range(1, 8)
     ]
     async with api.db.transaction() as conn:
-        await message_log.store(conn, [message_log.row_of(entry) for entry in entries])
+        await message_log.store(conn, entries)
     return api
 
 

@@ -60,7 +60,7 @@ async def test_connection_boot_and_a_running_charge_are_shown(staff: Api) -> Non
     async with staff.db.transaction() as conn:
         await stations.record_boot(conn, STATION, boot, now)
         entry = NewEntry(STATION, now.timestamp(), Direction.IN, "Heartbeat", "m1", b'[2,"m1","Heartbeat",{}]')
-        await message_log.store(conn, [message_log.row_of(entry)])
+        await message_log.store(conn, [entry])
     found = await detail(staff, f"/api/v1/admin/stations/{SERIAL}")
     assert found["station"]["id"] == STATION
     connection = found["connection"]

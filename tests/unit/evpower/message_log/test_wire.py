@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from evpower.message_log import wire
 from evpower.message_log.models import Direction, NewEntry
-from evpower.message_log.service import row_of
+from evpower.message_log.rows import document, row_of
 
 SECRET = "5ecre7-va1ue"
 PEM = f"-----BEGIN EC PRIVATE KEY-----\n{SECRET}\n-----END EC PRIVATE KEY-----\n"
@@ -100,9 +100,13 @@ _json = st.recursive(
     message_id=st.none() | st.text(max_size=300) | st.integers() | st.floats(allow_nan=False),
 )
 def test_whatever_arrives_can_be_stored(frame: bytes, action: str | None, message_id: str | int | float | None) -> None:
-    row = row_of(NewEntry("s", 1.5, Direction.IN, action, message_id, frame, frame, "E", 0.001))
-    assert orjson.loads(orjson.dumps(row)) == row
-    for name in ("a", "i", "q", "r"):
-        assert "\x00" not in (row[name] or "")
-    assert len(row["a"] or "") <= 255
-    assert len(row["i"] or "") <= 255
+    entry = NewEntry("s", 1.5, Direction.IN, action, message_id, frame, frame, "E", 0.001)
+    row = row_of(entry)
+    for text in (row.a, row.i, row.q, row.r):
+        assert "\x00" not in (text or "")
+    assert len(row.a or "") <= 255
+    assert len(row.i or "") <= 255
+    (stored,) = orjson.loads(document([entry]))
+    assert stored == {
+        name: value for name in row.__struct_fields__ if (value := getattr(row, name)) not in (None, False)
+    }

@@ -1,9 +1,6 @@
 """SQL of the message log."""
 
-from collections.abc import Sequence
 from typing import Any
-
-import orjson
 
 from evpower.db import Conn
 from evpower.message_log.models import EntryFilter, Place
@@ -27,9 +24,9 @@ _COLUMNS = (
 )
 
 
-async def insert(conn: Conn, rows: Sequence[dict[str, Any]]) -> None:
-    """Add rows with the short names of ``_INSERT``."""
-    await conn.execute(_INSERT, (orjson.dumps(rows).decode(),))
+async def insert(conn: Conn, rows: str) -> None:
+    """Add rows: a JSON array of objects with the short names of ``_INSERT``."""
+    await conn.execute(_INSERT, (rows,))
 
 
 async def page(

@@ -9,40 +9,13 @@ import orjson
 from evpower.db import Conn
 from evpower.message_log import repository
 from evpower.message_log.models import Direction, Entry, EntryFilter, EntryPage, NewEntry, Place
-from evpower.message_log.wire import kept, storable
-
-_MAX_WORD = 255  # longer ids and actions are kept in the frame only
 
 
-def row_of(entry: NewEntry) -> dict[str, Any]:
-    """An entry as it is stored: masked, bounded, under the short names of the statement."""
-    request, cut = kept(entry.request, entry.action)
-    response, cut_too = kept(entry.response, entry.action)
-    row = {
-        "s": entry.station_id,
-        "t": entry.at,
-        "d": entry.direction,
-        "a": entry.action,
-        "i": entry.message_id,
-        "q": request,
-        "r": response,
-    }
-    for name in ("a", "i"):
-        word = row[name]
-        if word is not None and (type(word) is not str or len(word) > _MAX_WORD or "\x00" in word):
-            row[name] = storable(str(word))[:_MAX_WORD]
-    if entry.latency_s is not None:
-        row["l"] = entry.latency_s * 1000
-    if entry.error is not None:
-        row["e"] = entry.error
-    if cut or cut_too:
-        row["x"] = True
-    return row
+async def store(conn: Conn, entries: Iterable[NewEntry]) -> None:
+    """Store entries by one statement, masked and bounded."""
+    from evpower.message_log import rows  # not for functions: see there
 
-
-async def store(conn: Conn, rows: Iterable[dict[str, Any]]) -> None:
-    """Store what :func:`row_of` made, by one statement."""
-    await repository.insert(conn, list(rows))
+    await repository.insert(conn, rows.document(entries))
 
 
 async def page(

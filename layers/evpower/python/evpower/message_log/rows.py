@@ -1,0 +1,60 @@
+"""Entries as they are stored: masked, bounded, and written as JSON by native code.
+
+Only the socket tier writes the log: nothing else loads this module, because a function would pay msgspec's import at
+every cold start.
+"""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from evpower.message_log.models import NewEntry
+from evpower.message_log.wire import kept, storable
+
+_MAX_WORD = 255  # longer ids and actions are kept in the frame only
+_encoder = msgspec.json.Encoder()
+
+
+class Row(msgspec.Struct, omit_defaults=True, gc=False):
+    """One entry under the short names of the statement."""
+
+    s: str  # station
+    t: float  # seconds since 1970
+    d: str  # direction
+    a: str | None = None  # action
+    i: str | None = None  # message id
+    q: str | None = None  # request
+    r: str | None = None  # response
+    e: str | None = None  # error
+    l: float | None = None  # noqa: E741 - latency in ms
+    x: bool = False  # truncated
+
+
+def row_of(entry: NewEntry) -> Row:
+    """An entry as it is stored."""
+    action = entry.action
+    request, is_cut = kept(entry.request, action)
+    response, is_cut_too = kept(entry.response, action)
+    return Row(
+        entry.station_id,
+        entry.at,
+        entry.direction,
+        _word(action),
+        _word(entry.message_id),
+        request,
+        response,
+        entry.error,
+        None if entry.latency_s is None else entry.latency_s * 1000,
+        is_cut or is_cut_too,
+    )
+
+
+def document(entries: Iterable[NewEntry]) -> str:
+    """The rows of a batch as one JSON text."""
+    return _encoder.encode([row_of(entry) for entry in entries]).decode()
+
+
+def _word(word: str | int | float | None) -> str | None:
+    if word is None or (type(word) is str and len(word) <= _MAX_WORD and "\x00" not in word):
+        return word
+    return storable(str(word))[:_MAX_WORD]
