@@ -36,8 +36,10 @@ async def test_a_binary_message_is_read_as_text(tier: SocketTier, network: Netwo
 
 async def test_text_that_is_no_utf8_is_answered_and_the_socket_stays(tier: SocketTier, network: Network) -> None:
     async with RawCharger.open(url(tier)) as charger:
-        await charger.socket.send(b'[2,"a","Heartbeat",{"x":"\xff"}]', text=True)
+        await charger.socket.send(b'[2,"a","Heartbeat",{"x":"\xff"}', text=True)
         assert (await charger.answer())[:3] == [4, "-1", "FormationViolation"]
+        await charger.socket.send(b'[2,"b","Heartbeat",{"x":"\xff"}]', text=True)  # Latin-1
+        assert (await charger.answer())[:2] == [3, "b"]
         assert await charger.call("Heartbeat")
 
 
