@@ -299,19 +299,6 @@ async def test_a_card_of_a_known_client_gets_a_session_with_a_reserve(driver: Dr
     assert await money_faults(driver.db) == []
 
 
-async def test_an_unlimited_session_reserves_more_until_the_balance_ends(driver: Driver) -> None:
-    started = await driver.start(CLIENT)
-    assert started.session.reserved_amount == 200
-    await driver.plug(started.session.id_tag)
-    epoch = driver.network.epoch
-    reserves = []
-    while context := await driver.run(lambda conn: service.extend_reserve(conn, started.session.id, epoch, driver.now)):
-        reserves.append(context.reserved_amount)
-    assert reserves == [400, 500]
-    assert await balance_of(driver.db, CLIENT) == 0
-    assert await money_faults(driver.db) == []
-
-
 async def test_a_process_that_lost_the_station_writes_nothing(driver: Driver) -> None:
     started = await driver.start(CLIENT, amount="100")
     message = StartTransaction(

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 import orjson
 
+from evpower.charging import autostop
 from evpower.charging.models import LIVE_STATES, EndReason, LimitType, MeterUpdate, SessionState
 from evpower.charging.repository import meter_values, quarantine, sessions
 from evpower.charging.repository import sweeps as queries
@@ -16,7 +17,7 @@ from evpower.charging.service.start import reserve_money
 from evpower.commands.models import REMOTE_STOP
 from evpower.config import get_settings
 from evpower.db import Conn
-from evpower.money import som
+from evpower.money import ZERO, som
 
 _STOP_AGAIN_AFTER = timedelta(minutes=1)
 _NAMING_MEMORY = timedelta(days=7)
@@ -92,10 +93,13 @@ async def quarantine_readings(conn: Conn, update: MeterUpdate, error: str) -> No
 
 
 async def extend_reserve(conn: Conn, session_id: str, epoch: int, now: datetime) -> MeterContext | None:
-    """Reserve more for an unlimited session that nears the end of its reserve.
+    """Reserve more for an unlimited session that nears the end of its reserve: what lasts until the next reading.
+
+    Judged by what is stored, not by what the caller saw. Use case: several readings come at once, each from before the
+    new reserve, and all ask for it; the first gets it, and the others neither take more nor find the balance empty.
 
     Returns:
-        The session's new context, or None when nothing is left on the balance: the session must stop.
+        The session's new context, or None when the whole balance does not last: the session must stop.
 
     Raises:
         ConnectionLost: the station has connected elsewhere.
@@ -104,12 +108,20 @@ async def extend_reserve(conn: Conn, session_id: str, epoch: int, now: datetime)
     await fence(conn, session.station_id, epoch)
     if session.state is not SessionState.CHARGING or session.limit_type is not LimitType.NONE:
         return None
-    amount = som(min(get_settings().unlimited_reserve_som, client.balance))
-    if amount <= 0:
-        return None
-    await reserve_money(conn, client.id, session.id, amount, number_of_reserve=session.reserve_count + 1, now=now)
     assert session.ocpp_transaction_id is not None
-    return await meter_context(conn, session.station_id, session.ocpp_transaction_id)
+    context = await meter_context(conn, session.station_id, session.ocpp_transaction_id)
+    if context is None:
+        return None
+    before, amount = context.reserved_amount, ZERO
+    while autostop.decide(context, now).extend:
+        more = som(min(get_settings().unlimited_reserve_som, client.balance - amount))
+        if more <= 0:
+            break
+        amount += more
+        context.reserve(before + amount)
+    # What is left is taken also when it does not last: the car draws until the contactor opens.
+    await reserve_money(conn, client.id, session.id, amount, number_of_reserve=session.reserve_count + 1, now=now)
+    return None if autostop.decide(context, now).extend else context
 
 
 async def auto_stop(conn: Conn, session_id: str, now: datetime) -> str | None:
