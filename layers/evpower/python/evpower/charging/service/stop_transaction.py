@@ -112,7 +112,8 @@ async def _find(conn: Conn, message: StopTransaction) -> tuple[Transaction | Non
     """The transaction, and whether it was found by its tag only.
 
     Use case: the charger stops before it saw the answer to its StartTransaction, so it has no id to name. The one
-    transaction that runs with this tag on this station is meant.
+    transaction that runs with this tag on this station is meant, unless the stop is older than it: then it is that of
+    an earlier charge with the same card.
     """
     if 0 < message.transaction_id < 2**31:
         found = await transactions.get(conn, message.station_id, message.transaction_id)
@@ -120,9 +121,19 @@ async def _find(conn: Conn, message: StopTransaction) -> tuple[Transaction | Non
             return found, False
     if message.id_tag:
         candidates = await transactions.active_with_tag(conn, message.station_id, message.id_tag)
-        if len(candidates) == 1 and message.meter_stop_wh >= candidates[0].meter_start:
+        if len(candidates) == 1 and _may_end(candidates[0], message):
             return candidates[0], True
     return None, False
+
+
+def _may_end(transaction: Transaction, message: StopTransaction) -> bool:
+    """Whether a stop that names no id of ours can be the end of ``transaction``; both times are the charger's."""
+    tells_time = not (
+        repeats.clock_is_dead(message.stopped_at, message.received_at)
+        or repeats.clock_is_dead(transaction.started_at, transaction.received_at)
+    )
+    is_older = tells_time and message.stopped_at < transaction.started_at
+    return message.meter_stop_wh >= transaction.meter_start and not is_older
 
 
 async def _stop_without_session(conn: Conn, transaction: Transaction, message: StopTransaction) -> TransactionStopped:

@@ -1,0 +1,53 @@
+"""Messages that come late, or tell of another time than one thinks."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+
+from evpower.charging import service
+from evpower.charging.models import SessionState
+from tests.fakes.network import balance_of, money_faults
+from tests.integration.evpower.charging.driver import Driver
+from tests.integration.evpower.charging.test_corner_cases import (
+    CLIENT,
+    OTHER,
+    price_by_the_minute,
+    reconnect,
+    refunded,
+    sql,
+)
+
+NO_CLOCK = datetime(1970, 1, 1, 0, 5, tzinfo=UTC)
+
+
+async def by_card(driver: Driver, register: int = 0) -> tuple[str, int]:
+    await sql(driver, "INSERT INTO id_tags (id_tag, client_id) VALUES ('CARD-1', %s)", CLIENT)
+    answer = await driver.plug("CARD-1", register=register)
+    assert answer.session_id is not None
+    return answer.session_id, answer.transaction_id
+
+
+async def test_a_stop_without_an_id_that_is_older_than_the_charge_does_not_end_it(driver: Driver) -> None:
+    """An earlier charge by the same card, whose start never came, is told of while the card charges again."""
+    earlier = driver.now
+    driver.wait(minutes=30)
+    session_id, transaction = await by_card(driver)
+    driver.wait(minutes=10)
+    stopped = await driver.unplug(-1, 3000, charger_time=earlier, tag="CARD-1")
+    assert (stopped.session_id, stopped.quarantined) == (None, True)
+    assert (await driver.session(session_id)).state is SessionState.CHARGING
+    driver.wait(minutes=10)
+    await driver.unplug(transaction, 6000)
+    assert (await driver.session(session_id)).final_amount == Decimal("81.00")
+    assert await money_faults(driver.db) == []
+
+
+@pytest.mark.parametrize("when", ["stop", "start"])
+async def test_a_stop_without_an_id_ends_the_charge_if_a_clock_cannot_tell(driver: Driver, when: str) -> None:
+    await sql(driver, "INSERT INTO id_tags (id_tag, client_id) VALUES ('CARD-1', %s)", CLIENT)
+    in_2040 = datetime(2040, 1, 1, tzinfo=UTC)
+    answer = await driver.plug("CARD-1", charger_time=in_2040 if when == "start" else None)
+    driver.wait(minutes=10)
+    stopped = await driver.unplug(-1, 3000, charger_time=NO_CLOCK if when == "stop" else None, tag="CARD-1")
+    assert stopped.session_id == answer.session_id is not None
