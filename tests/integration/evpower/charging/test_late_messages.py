@@ -51,3 +51,16 @@ async def test_a_stop_without_an_id_ends_the_charge_if_a_clock_cannot_tell(drive
     driver.wait(minutes=10)
     stopped = await driver.unplug(-1, 3000, charger_time=NO_CLOCK if when == "stop" else None, tag="CARD-1")
     assert stopped.session_id == answer.session_id is not None
+
+
+async def test_a_reading_that_comes_between_finding_and_stopping_is_not_overdue(driver: Driver) -> None:
+    started = await driver.start(CLIENT, amount="100")
+    transaction = (await driver.plug(started.session.id_tag)).transaction_id
+    driver.wait(minutes=5)
+    await driver.alive()
+    sweep = next(sweep for sweep in service.SWEEPS if sweep.name == "readings_overdue")
+    found = await driver.run(lambda conn: sweep.find(conn, driver.now, 10))
+    assert found == [started.session.id]
+    await driver.read(transaction, 1000)
+    assert await driver.run(lambda conn: sweep.handle(conn, found[0], driver.now)) is None
+    assert (await driver.session(found[0])).state is SessionState.CHARGING

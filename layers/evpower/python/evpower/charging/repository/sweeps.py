@@ -61,6 +61,14 @@ async def readings_overdue(conn: Conn, now: datetime, limit: int) -> list[str]:
     )
 
 
+async def is_overdue(conn: Conn, session_id: str, now: datetime) -> bool:
+    """Whether the session is one of :func:`readings_overdue`."""
+    cursor = await conn.execute(
+        "SELECT FROM charging_sessions WHERE id = %s AND state = 'charging' AND auto_stop_at < %s", (session_id, now)
+    )
+    return await cursor.fetchone() is not None
+
+
 async def stop_unanswered(conn: Conn, requested_before: datetime, given_up_before: datetime, limit: int) -> list[str]:
     """Stopping sessions without an open RemoteStop (the command ended, the transaction did not), and all old ones.
 

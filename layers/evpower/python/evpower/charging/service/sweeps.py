@@ -94,7 +94,8 @@ async def _find_overdue(conn: Conn, now: datetime, limit: int) -> list[str]:
 async def _stop_overdue(conn: Conn, session_id: str, now: datetime) -> str | None:
     """No reading for three intervals: the limit may be passed unseen, so the session is stopped."""
     _client, session = await lock_with_client(conn, session_id)
-    if session.state is not SessionState.CHARGING:
+    # Use case: the database was away. All readings of that time are overdue, and come in while the sweep is on its way.
+    if not await queries.is_overdue(conn, session_id, now):
         return None
     return await ask_to_stop(
         conn, session, reason=EndReason.READING_OVERDUE, initiator="sweep", limit_reached=False, now=now
