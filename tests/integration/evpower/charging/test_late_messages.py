@@ -64,3 +64,24 @@ async def test_a_reading_that_comes_between_finding_and_stopping_is_not_overdue(
     await driver.read(transaction, 1000)
     assert await driver.run(lambda conn: sweep.handle(conn, found[0], driver.now)) is None
     assert (await driver.session(found[0])).state is SessionState.CHARGING
+
+
+async def test_a_clock_that_falls_back_in_the_middle_of_a_charge_does_not_make_its_minutes_free(driver: Driver) -> None:
+    """The power failed; the transaction goes on, and the charger believes it is 1970."""
+    await price_by_the_minute(driver, per_kwh=10)
+    started = await driver.start(CLIENT, amount="400")
+    transaction = (await driver.plug(started.session.id_tag)).transaction_id
+    for step in range(1, 31):
+        driver.wait(minutes=1)
+        await driver.read(transaction, 100 * step, charger_time=NO_CLOCK if step > 20 else None)
+    driver.wait(hours=5)  # the stop waited in the charger
+    await driver.unplug(transaction, 3000, charger_time=NO_CLOCK)
+    session = await driver.session(started.session.id)
+    assert session.final_amount == Decimal("60.00")  # 3 kWh and 30 minutes
+    await driver.read(transaction, 3100, charger_time=NO_CLOCK)
+    driver.wait(minutes=11)
+    await driver.alive()
+    await driver.sweep()
+    session = await driver.session(session.id)
+    assert (session.energy_wh, session.final_amount) == (3100, Decimal("61.00"))
+    assert await money_faults(driver.db) == []

@@ -301,6 +301,15 @@ async def insert_settlement(
     )
 
 
+async def settled_minutes(conn: Conn, session_id: str) -> Decimal:
+    """The minutes of the newest settlement."""
+    cursor = await conn.execute(
+        "SELECT minutes FROM settlements WHERE session_id = %s ORDER BY revision DESC LIMIT 1", (session_id,)
+    )
+    row = await cursor.fetchone()
+    return row["minutes"] if row else Decimal(0)
+
+
 async def insert_write_off(
     conn: Conn, session: Session, amount: Decimal, *, revision: int, reason: str, now: datetime
 ) -> None:

@@ -120,6 +120,8 @@ async def reading_minutes(conn: Conn, session: Session) -> Decimal:
     if transaction is not None:
         begun, seen = transaction.started_at, session.last_meter_charger_at
         if transaction.stopped_at is not None and transaction.stop_received_at is not None:
+            if transaction.stopped_at < begun:  # its clock fell back: what was billed then stands
+                return await sessions.settled_minutes(conn, session.id)
             return meter.billable_minutes(begun, transaction.stopped_at, began, transaction.stop_received_at)
         if seen is not None and seen > begun:
             return meter.billable_minutes(begun, seen, began, last)

@@ -87,6 +87,7 @@ async def end_session(
 
     ``message.received_at`` bounds energy and time; ``now`` is when the settlement is booked.
     """
+    minutes = _minutes(session, transaction, message)
     session = await _final_reading(conn, session, transaction, message)
     return await settle(
         conn,
@@ -95,7 +96,7 @@ async def end_session(
         source=source,
         reason=message.reason or _REASON_BY_STATION,
         initiator=initiator,
-        minutes=_minutes(session, transaction, message),
+        minutes=minutes,
         stopped_at=_stopped_at(session, transaction, message),
         now=now,
     )
@@ -238,7 +239,13 @@ async def _plays_an_earlier_charge(
 
 
 def _minutes(session: Session, transaction: Transaction, message: StopTransaction) -> Decimal:
+    """Minutes to bill; ``session`` as it was before this stop."""
     began = session.charging_started_at or session.created_at
+    if message.stopped_at < transaction.started_at:
+        # Use case: the power failed in the middle of the charge, and the charger's clock fell back to 1970. The
+        # server's time counts, up to the last reading: the stop may have waited for hours in the charger.
+        last = min(session.last_meter_at or began, message.received_at)
+        return meter.billable_minutes(began, last, began, last)
     return meter.billable_minutes(transaction.started_at, message.stopped_at, began, message.received_at)
 
 
