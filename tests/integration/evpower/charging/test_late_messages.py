@@ -85,3 +85,27 @@ async def test_a_clock_that_falls_back_in_the_middle_of_a_charge_does_not_make_i
     session = await driver.session(session.id)
     assert (session.energy_wh, session.final_amount) == (3100, Decimal("61.00"))
     assert await money_faults(driver.db) == []
+
+
+async def test_the_next_drivers_energy_is_not_billed_to_the_last_one(driver: Driver) -> None:
+    """The charger goes on naming the last transaction in its clock-aligned readings."""
+    first = await driver.start(CLIENT, amount="400")
+    mine = (await driver.plug(first.session.id_tag)).transaction_id
+    driver.wait(minutes=20)
+    await driver.alive()
+    await driver.unplug(mine, 5000)
+    driver.wait(minutes=5)
+    second = await driver.start(OTHER, amount="400")
+    theirs = (await driver.plug(second.session.id_tag, register=5000)).transaction_id
+    driver.wait(minutes=20)
+    await driver.read(theirs, 10_000)
+    await driver.read(mine, 10_000)
+    await driver.unplug(theirs, 10_000)
+    driver.wait(minutes=11)
+    await driver.alive()
+    await driver.sweep()
+    ended = await driver.session(first.session.id)
+    assert (ended.energy_wh, ended.final_amount, ended.needs_review) == (5000, Decimal("67.50"), True)
+    assert [await balance_of(driver.db, client) for client in (CLIENT, OTHER)] == [Decimal("432.50")] * 2
+    assert await driver.sweep() == []
+    assert await money_faults(driver.db) == []

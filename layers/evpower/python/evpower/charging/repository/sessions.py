@@ -271,6 +271,11 @@ async def mark_energy_settled(conn: Conn, session_id: str) -> None:
     await conn.execute("UPDATE charging_sessions SET settled_energy_wh = energy_wh WHERE id = %s", (session_id,))
 
 
+async def forget_unsettled_energy(conn: Conn, session_id: str) -> None:
+    """Energy that was counted since the last settlement is not the session's."""
+    await conn.execute("UPDATE charging_sessions SET energy_wh = settled_energy_wh WHERE id = %s", (session_id,))
+
+
 async def insert_settlement(
     conn: Conn,
     session: Session,

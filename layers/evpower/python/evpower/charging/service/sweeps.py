@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from evpower.charging.models import EndReason, SessionState
-from evpower.charging.repository import sessions
+from evpower.charging.models import EndReason, Session, SessionState
+from evpower.charging.repository import sessions, transactions
 from evpower.charging.repository import sweeps as queries
 from evpower.charging.service.common import ask_to_stop, command_stop, lock_with_client
 from evpower.charging.service.settle import settle
@@ -127,18 +127,37 @@ async def _find_late_readings(conn: Conn, now: datetime, limit: int) -> list[str
 async def _reconcile_late_readings(conn: Conn, session_id: str, now: datetime) -> None:
     """Readings moved the meter of a settled session and no StopTransaction followed: book the difference."""
     client, session = await lock_with_client(conn, session_id)
-    if not session.state.live:
-        await settle(
-            conn,
-            client,
-            session,
-            source="late_readings",
-            reason=EndReason.STATION,
-            initiator="sweep",
-            minutes=await reading_minutes(conn, session),
-            stopped_at=session.last_meter_at or now,
-            now=now,
-        )
+    if session.state.live:
+        return
+    if await _was_read_after_its_stop(conn, session):
+        await sessions.forget_unsettled_energy(conn, session_id)
+        await sessions.flag_for_review(conn, session_id, ["readings_after_stop"], now)
+        return
+    await settle(
+        conn,
+        client,
+        session,
+        source="late_readings",
+        reason=EndReason.STATION,
+        initiator="sweep",
+        minutes=await reading_minutes(conn, session),
+        stopped_at=session.last_meter_at or now,
+        now=now,
+    )
+
+
+async def _was_read_after_its_stop(conn: Conn, session: Session) -> bool:
+    """Whether the charger itself says that the last reading was taken after the transaction had ended.
+
+    Use case: a charger goes on naming the last transaction in its clock-aligned readings. What the next driver takes
+    from the connector is not to be paid by this one as well.
+    """
+    if session.ocpp_transaction_id is None or session.last_meter_charger_at is None:
+        return False
+    transaction = await transactions.get(conn, session.station_id, session.ocpp_transaction_id)
+    if transaction is None or transaction.stopped_at is None:
+        return False
+    return session.last_meter_charger_at > transaction.stopped_at
 
 
 Handler = Callable[[Conn, str, datetime], Awaitable[str | None]]
