@@ -109,3 +109,17 @@ async def test_the_next_drivers_energy_is_not_billed_to_the_last_one(driver: Dri
     assert [await balance_of(driver.db, client) for client in (CLIENT, OTHER)] == [Decimal("432.50")] * 2
     assert await driver.sweep() == []
     assert await money_faults(driver.db) == []
+
+
+async def test_an_offline_charge_of_a_charger_whose_clock_is_wrong_is_billed(driver: Driver) -> None:
+    """It was asked to start, lost its connection, and tells in the evening, in local time, what it delivered."""
+    tag = await refunded(driver, amount="400")
+    began = driver.now - timedelta(minutes=8) + timedelta(hours=6)
+    driver.wait(hours=1)
+    await reconnect(driver)
+    answer = await driver.plug(tag, charger_time=began)
+    await driver.unplug(answer.transaction_id, 6000, charger_time=began + timedelta(minutes=40))
+    assert answer.session_id is not None
+    session = await driver.session(answer.session_id)
+    assert (session.energy_wh, session.final_amount, session.needs_review) == (6000, Decimal("81.00"), False)
+    assert await money_faults(driver.db) == []

@@ -133,7 +133,9 @@ async def _app_session(
         return _Verdict("Invalid")  # the tag was for one transaction
     if not await _is_live(conn, message):
         # Use case: the charger started offline and tells it only now. Its StopTransaction is billed by reconcile.
-        return _Verdict("Accepted", await _begin(conn, session, message, transaction_id, None))
+        # If its clock is wrong as well, it may have begun as soon as it was asked to.
+        began = await _begin(conn, session, message, transaction_id, None, else_at=session.created_at)
+        return _Verdict("Accepted", began)
     if session.stop_reason in _REOPENABLE and await _reopen(conn, client, session, message):
         return _Verdict("Accepted", await _begin(conn, session, message, transaction_id, SessionState.CHARGING), True)
     return _Verdict("Blocked", await _begin(conn, session, message, transaction_id, None))
@@ -170,11 +172,20 @@ async def _reopen(conn: Conn, client: Client, session: Session, message: StartTr
 
 
 async def _begin(
-    conn: Conn, session: Session, message: StartTransaction, transaction_id: int, state: SessionState | None
+    conn: Conn,
+    session: Session,
+    message: StartTransaction,
+    transaction_id: int,
+    state: SessionState | None,
+    *,
+    else_at: datetime | None = None,
 ) -> Session:
-    """Bind the transaction to the session; its meter starts at the transaction's register."""
+    """Bind the transaction to the session; its meter starts at the transaction's register.
+
+    ``else_at``: when it began if the charger's clock cannot tell; else now.
+    """
     now = message.received_at
-    began_at = message.started_at if session.created_at <= message.started_at <= now else now
+    began_at = message.started_at if session.created_at <= message.started_at <= now else else_at or now
     overdue = timedelta(seconds=OVERDUE_INTERVALS * session.sample_interval_s)
     await sessions.begin_transaction(
         conn,
