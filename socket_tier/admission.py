@@ -15,7 +15,10 @@ from urllib.parse import unquote, urlsplit
 
 _MAX_ID_CHARS = 100
 _PREFIXES = ("ws", "ocpp")
-_COMMON_NAME = re.compile(r"(?:^|[,/])\s*CN\s*=\s*((?:\\.|[^,/+])+)", re.IGNORECASE)
+_COMMON_NAME = ("CN", "2.5.4.3", "OID.2.5.4.3")
+_ATTRIBUTE = re.compile(r'(?:\\.|"(?:\\.|[^"\\])*"|[^,;+\\"])+', re.DOTALL)
+_ATTRIBUTE_WITH_SLASH = re.compile(r"(?:\\.|[^/\\])+", re.DOTALL)
+_ESCAPES = re.compile(r"((?:\\[0-9A-Fa-f]{2})+)|\\.", re.DOTALL)
 
 _WITH_PORT = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::\d+)?|(\d+\.\d+\.\d+\.\d+):\d+")
 
@@ -103,9 +106,31 @@ def basic_credentials(header: str | None) -> tuple[str, tuple[str, ...]] | None:
 
 
 def certificate_name(subject: str | None) -> str | None:
-    """Common name of a client certificate's subject as the load balancer passes it (RFC 2253); None without one."""
-    found = _COMMON_NAME.search(subject or "")
-    return re.sub(r"\\(.)", r"\1", found.group(1)).strip() or None if found else None
+    """Common name of a client certificate's subject as the load balancer passes it: RFC 2253, or with slashes.
+
+    None without one, and with more than one. Use case: a charger may choose its organisation when it asks us to sign;
+    an organisation of ``x,CN=another station`` must not make it that station.
+    """
+    names = [value for name, value in _attributes(subject or "") if name in _COMMON_NAME]
+    return (names[0] or None) if len(names) == 1 else None
+
+
+def _attributes(subject: str) -> list[tuple[str, str]]:
+    """Names, in upper case, and values of a subject's attributes; what is escaped or quoted separates nothing."""
+    found = []
+    for part in (_ATTRIBUTE_WITH_SLASH if subject.startswith("/") else _ATTRIBUTE).findall(subject):
+        name, equals, value = part.partition("=")
+        if equals:
+            found.append((name.strip().upper(), _ESCAPES.sub(_unescaped, value.strip().strip('"')).strip()))
+    return found
+
+
+def _unescaped(escaped: re.Match[str]) -> str:
+    """``\\,`` is a comma; ``\\C3\\A9`` are the bytes of a character (RFC 2253 section 2.4)."""
+    text = escaped.group()
+    if escaped.group(1):
+        return bytes.fromhex(text.replace("\\", "")).decode(errors="replace")
+    return text[1:]
 
 
 def _without_port(hop: str) -> str:

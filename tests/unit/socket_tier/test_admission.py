@@ -5,6 +5,8 @@ from http import HTTPStatus
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.x509.oid import NameOID
 
 from socket_tier import admission
 from socket_tier.admission import (
@@ -192,10 +194,21 @@ def test_every_hop_must_be_tls(header: str | None, secure: bool) -> None:
 @pytest.mark.parametrize(
     ("subject", "name"),
     [("CN=CP-1,O=Maker,C=KG", "CP-1"), ("O=Maker, cn = CP-1", "CP-1"), ("/C=KG/CN=CP-1", "CP-1"),
-     ("CN=a\\,b,O=x", "a,b"), ("O=Maker", None), ("", None), (None, None), ("OCN=x", None)],
+     ("CN=a\\,b,O=x", "a,b"), ("O=Maker", None), ("", None), (None, None), ("OCN=x", None),
+     ("O=a+CN=CP-1", "CP-1"), ("2.5.4.3=CP-1,O=a", "CP-1"), ('CN="a, b",O=x', "a, b"), ("CN=\\C3\\A9\\2C1", "\u00e9,1"),
+     ("CN=CP-1,CN=CP-2", None), ("/O=a/CN=CP-2/CN=CP-1", None), ("O=a\\", None), ("CN=", None)],
 )  # fmt: skip
 def test_the_common_name_of_a_certificate(subject: str | None, name: str | None) -> None:
     assert admission.certificate_name(subject) == name
+
+
+@pytest.mark.parametrize("organisation", ["x,CN=victim", "x/CN=victim", "x+CN=victim", '"x",CN=victim', "x;CN=victim\\",
+                                          "x\nCN=victim", "#x,CN=victim", "CN=victim", "\\,CN=victim"])  # fmt: skip
+def test_an_organisation_makes_nobody_another_station(organisation: str) -> None:
+    """The charger chooses it in its signing request; this is the order in which our authority writes the subject."""
+    common = x509.NameAttribute(NameOID.COMMON_NAME, "CP-1")
+    subject = x509.Name([common, x509.NameAttribute(NameOID.ORGANIZATION_NAME, organisation)])
+    assert admission.certificate_name(subject.rfc4514_string()) == "CP-1"
 
 
 def test_forwarding_headers_count_only_from_our_proxies() -> None:
