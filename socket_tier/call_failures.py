@@ -22,10 +22,11 @@ class CallRefused(CallFailed):
 
 
 class ConnectionGone(CallFailed):
-    """The socket closed before the answer came."""
+    """The socket closed before the answer came. ``written`` tells whether the frame left."""
 
-    def __init__(self) -> None:
+    def __init__(self, written: bool = True) -> None:
         super().__init__("the charger's connection closed")
+        self.written = written
 
 
 class CommandNotSupported(CallFailed):

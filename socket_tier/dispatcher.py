@@ -203,7 +203,8 @@ class Dispatcher:
                 return await self._record_lost(command, str(error), written=error.written)
             return await self._record(command, hook, CommandStatus.TIMED_OUT, error=str(error))
         except ConnectionGone as error:
-            return await self._record_lost(command, str(error))
+            # Use case: the socket died after the claim. A start that never left is written on the next one.
+            return await self._record_lost(command, str(error), written=error.written)
         except (CallRefused, OutboundInvalid, CallFailed, SealBroken) as error:
             return await self._record(command, hook, CommandStatus.FAILED, error=str(error))
         accepted = spec is not None and spec.outcome(answer) is Outcome.ACCEPTED

@@ -37,7 +37,7 @@ class OutboundCalls:
         try:
             async with asyncio.timeout(timeout), self._line:
                 if self._closed:
-                    raise ConnectionGone
+                    raise ConnectionGone(written=False)
                 message_id = str(uuid.uuid4())
                 frame = rpc.call_frame(message_id, action, request)
                 future: asyncio.Future[_Answer] = asyncio.get_running_loop().create_future()
@@ -58,7 +58,7 @@ class OutboundCalls:
         error: str | None = UNANSWERED
         try:
             if not self._send(frame):
-                raise ConnectionGone
+                raise ConnectionGone(written=False)
             # With the correlation id of whoever asked for it: the one place where phone and frame meet.
             log.info("frame written", extra={"action": action, "message_id": message_id})
             answer, response = await future

@@ -401,6 +401,7 @@ async def test_an_instance_dies_between_claim_and_answer(
         ("Reset", CallTimedOut(written=True), CommandStatus.TIMED_OUT),
         ("Reset", CallRefused("NotSupported", ""), CommandStatus.FAILED),
         ("Reset", ConnectionGone(), CommandStatus.FAILED),
+        ("Reset", ConnectionGone(written=False), CommandStatus.QUEUED),
         ("Reset", CallTimedOut(written=False), CommandStatus.QUEUED),
         (REMOTE_STOP, ConnectionGone(), CommandStatus.QUEUED),
         (REMOTE_STOP, CallTimedOut(written=True), CommandStatus.QUEUED),

@@ -376,10 +376,12 @@ async def test_pending_calls_fail_when_the_socket_closes(bench: MakeBench) -> No
     second = asyncio.create_task(b.connection.call("Reset", {"type": "Hard"}))
     await b.link.count(1)
     await b.connection.close(4001, "replaced")
-    with pytest.raises(ConnectionGone):
+    with pytest.raises(ConnectionGone) as gone:
         await first
-    with pytest.raises(ConnectionGone):
+    assert gone.value.written
+    with pytest.raises(ConnectionGone) as gone:
         await second
+    assert not gone.value.written
     assert len(b.link.sent) == 1
 
 
