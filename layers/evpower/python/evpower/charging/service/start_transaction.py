@@ -220,6 +220,9 @@ async def _card_session(conn: Conn, client: Client | None, message: StartTransac
     verdict = await card_verdict(conn, message.id_tag, replayed_from or message.received_at)
     if client is None:
         return _Verdict(verdict.status)
+    if verdict.client_id != client.id:
+        # Use case: staff gave the card to another client while this waited for the lock of the one who had it.
+        return _Verdict("Invalid")
     station = await stations.resolve(conn, message.station_id)
     assert station is not None
     busy = verdict.status == "ConcurrentTx"
