@@ -109,6 +109,21 @@ async def test_queued_commands_are_found_oldest_first(db: PooledDatabase, epoch:
     assert [ref.command_id for ref in found] == [command.id for command in commands]
 
 
+async def test_a_charger_with_many_queued_commands_does_not_hide_those_of_others(
+    db: PooledDatabase, epoch: int
+) -> None:
+    async with db.transaction() as conn:
+        await add_station(conn, "st-2")
+        other = await connect_station(conn, "st-2", "instance-1")
+        for number in range(250):
+            new = NewCommand("st-1", "Reset", {}, NOW + 10 * MINUTE, "test")
+            await service.enqueue(conn, new, NOW + number * SECOND / 10)
+        wanted = await service.enqueue(conn, NewCommand("st-2", "Reset", {}, NOW + 10 * MINUTE, "test"), NOW + MINUTE)
+        found = await service.queued_for(conn, {"st-1": epoch, "st-2": other}, NOW + MINUTE)
+    assert wanted.id in [ref.command_id for ref in found]
+    assert len(found) < 250
+
+
 @pytest.mark.parametrize(("state", "claimed"), [("pending", True), ("charging", False), ("stopped", False)])
 async def test_a_start_is_written_only_for_a_waiting_session(
     db: PooledDatabase, epoch: int, state: str, claimed: bool

@@ -138,17 +138,21 @@ async def requeue(
     return cursor.rowcount == 1
 
 
-async def queued_for(conn: Conn, epochs: Mapping[str, int], now: datetime, limit: int) -> list[QueuedRef]:
-    """Unexpired queued commands of the stations in ``epochs`` whose present connection is that epoch, oldest first."""
+async def queued_for(conn: Conn, epochs: Mapping[str, int], now: datetime, per_station: int) -> list[QueuedRef]:
+    """Unexpired queued commands of the stations in ``epochs`` whose present connection is that epoch, oldest first.
+
+    Use case: one charger answers nothing and has thousands of them. They must not hide those of the others.
+    """
     cursor = await conn.execute(
-        """SELECT c.id, c.station_id
+        """SELECT c.id, s.id AS station_id
              FROM unnest(%s::text[], %s::bigint[]) AS held (station_id, epoch)
              JOIN stations s ON s.id = held.station_id AND s.connection_epoch = held.epoch
-             JOIN station_commands c ON c.station_id = s.id
-            WHERE c.status = 'queued' AND c.expires_at > %s
-            ORDER BY c.created_at, c.id
-            LIMIT %s""",
-        (list(epochs), list(epochs.values()), now, limit),
+            CROSS JOIN LATERAL (
+                  SELECT id, created_at FROM station_commands
+                   WHERE station_id = s.id AND status = 'queued' AND expires_at > %s
+                   ORDER BY created_at, id LIMIT %s) c
+            ORDER BY c.created_at, c.id""",
+        (list(epochs), list(epochs.values()), now, per_station),
     )
     return [QueuedRef(row["station_id"], row["id"]) for row in await cursor.fetchall()]
 

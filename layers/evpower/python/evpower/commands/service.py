@@ -193,9 +193,9 @@ async def connection_lost(
     return CommandStatus.FAILED
 
 
-async def queued_for(conn: Conn, epochs: Mapping[str, int], now: datetime, limit: int = 200) -> list[QueuedRef]:
+async def queued_for(conn: Conn, epochs: Mapping[str, int], now: datetime, per_station: int = 100) -> list[QueuedRef]:
     """Queued commands of the stations held by the caller (station -> epoch), for connect, poll and recovery."""
-    return await repository.queued_for(conn, epochs, now, limit) if epochs else []
+    return await repository.queued_for(conn, epochs, now, per_station) if epochs else []
 
 
 async def newer_epochs(conn: Conn, epochs: Mapping[str, int]) -> dict[str, int]:
