@@ -26,6 +26,8 @@ from socket_tier.pacing import Pace
 _HEARTBEATS = Pace(per_s=50, burst=1000)
 _EVENTS = Pace(per_s=10, burst=200)
 _BOOTS = Pace(per_s=1, burst=30)
+# Each leaves a row for good, and a refused start a command that waits for hours, in memory as well.
+_TRANSACTIONS = Pace(per_s=2, burst=500)
 
 ROUTES = {
     "Authorize": Route(authorize.handle, Durability.RETRY),
@@ -41,8 +43,10 @@ ROUTES = {
     "SignedFirmwareStatusNotification": Route(
         signed_firmware_status_notification.handle, Durability.RETRY, pace=_EVENTS
     ),
-    "StartTransaction": Route(start_transaction.handle, Durability.COMMIT),
+    "StartTransaction": Route(start_transaction.handle, Durability.COMMIT, pace=_TRANSACTIONS),
     "StatusNotification": Route(status_notification.handle, Durability.RETRY),
-    "StopTransaction": Route(stop_transaction.handle, Durability.COMMIT, on_fault=stop_transaction.keep),
+    "StopTransaction": Route(
+        stop_transaction.handle, Durability.COMMIT, on_fault=stop_transaction.keep, pace=_TRANSACTIONS
+    ),
 }
 DIALECT = Dialect("ocpp1.6", SCHEMAS, ROUTES, COMMANDS, QuickPath(meter_frames.read, meter_values.quick))

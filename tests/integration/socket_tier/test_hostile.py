@@ -6,13 +6,15 @@ import os
 import struct
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import orjson
 import pytest
 
-from evpower.db import PooledDatabase
+from evpower.db import Conn, PooledDatabase
 from socket_tier import connection, handshakes, server
+from socket_tier.ocpp16.routes import ROUTES
 from socket_tier.tier import SocketTier
 from tests.fakes.network import Network
 from tests.fakes.raw_charger import RawCharger
@@ -245,6 +247,33 @@ async def test_a_heartbeat_flood_is_slowed_down_and_harms_no_other(
         flooding.cancel()
         # The burst, then 50 a second (ocpp16/routes.py): the rest waits in the charger's own TCP window.
         assert answered < 1000 + 50 * 4 + connection.MAX_QUEUED_CALLS
+
+
+async def test_a_flood_of_starts_is_slowed_down(
+    tier: SocketTier, others: list[str], db: PooledDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of an unknown card leaves a transaction and a RemoteStop that nobody answers."""
+    route = ROUTES["StartTransaction"]
+    assert route.pace is not None
+    monkeypatch.setitem(ROUTES, "StartTransaction", replace(route, pace=replace(route.pace, burst=10)))
+    start = {"connectorId": 1, "idTag": "NOBODY", "timestamp": "2026-01-15T06:00:00Z"}
+    async with RawCharger.open(url(tier)) as charger:
+        began = time.monotonic()
+        for number in range(60):
+            await charger.send([2, f"m{number}", "StartTransaction", {**start, "meterStart": number}])
+        for _ in range(14):
+            await charger.answer()
+        allowed = 10 + route.pace.per_s * (time.monotonic() - began) + 1
+        assert time.monotonic() - began > 1.5
+        stored = await db.run(lambda conn: _count(conn, "ocpp_transactions"))
+        assert stored <= allowed
+        await healthy(tier)
+
+
+async def _count(conn: Conn, table: str) -> int:
+    row = await (await conn.execute(f"SELECT count(*) AS n FROM {table}".encode())).fetchone()
+    assert row is not None
+    return int(row["n"])
 
 
 async def _flood(writer: asyncio.StreamWriter) -> None:

@@ -4,6 +4,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from socket_tier.charger import Charger
 from socket_tier.dialect import Route
 from socket_tier.ocpp16.routes import ROUTES
@@ -70,8 +72,18 @@ async def test_what_a_gone_charger_has_sent_is_applied_at_once(bench: MakeBench)
     assert time.monotonic() - started < 2.5  # at most the message that already waited, not 38 seconds
 
 
-def test_transaction_messages_have_no_pace() -> None:
+def test_readings_and_statuses_have_no_pace() -> None:
     assert {action for action, route in ROUTES.items() if route.pace is None} >= {
-        "Authorize", "MeterValues", "StartTransaction", "StatusNotification", "StopTransaction",
+        "Authorize", "MeterValues", "StatusNotification",
     }  # fmt: skip
     assert ROUTES["Heartbeat"].pace is not None
+
+
+@pytest.mark.parametrize("action", ["StartTransaction", "StopTransaction"])
+def test_the_transactions_of_weeks_without_a_connection_pass_at_once(action: str) -> None:
+    pace = ROUTES[action].pace
+    assert pace is not None
+    pacer = Pacer()
+    assert all(pacer.delay(action, pace, 100.0) == 0 for _ in range(500))
+    # Whoever has more of them waits for each less than a charger's own time-out.
+    assert pacer.delay(action, pace, 100.0) <= 1
