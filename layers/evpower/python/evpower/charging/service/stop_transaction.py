@@ -2,7 +2,7 @@
 
 import hashlib
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 import orjson
@@ -14,7 +14,9 @@ from evpower.charging.models import (
     TRANSACTION_DATA,
     UNUSABLE,
     EndReason,
+    MeterState,
     MeterUpdate,
+    Reading,
     Session,
     StopTransaction,
     TransactionStopped,
@@ -30,6 +32,8 @@ from evpower.stations import service as stations
 
 _REASON_BY_STATION = EndReason.STATION
 REPLAYED = "charge_replayed"
+_DATA_UNUSABLE = "transaction_data_unusable"
+_CLOCK_STEP = timedelta(minutes=1)  # by which a clock is corrected while it charges
 
 
 async def stop_transaction(conn: Conn, message: StopTransaction) -> TransactionStopped:
@@ -200,13 +204,14 @@ async def _final_reading(conn: Conn, session: Session, transaction: Transaction,
     if transaction.repetition > 0 and await _plays_an_earlier_charge(conn, transaction, message, bound):
         state, found = replace(state, energy_wh=Decimal(0)), {REPLAYED}
     else:
-        state, faults = meter.apply_all(state, message.readings, message.received_at, bound, began_at)
+        data = _data_in_order(state, transaction, message)
+        state, faults = meter.apply_all(state, data or (), message.received_at, bound, began_at)
         state, last_faults = meter.finish(
             state, message.meter_stop_wh, message.stopped_at, message.received_at, bound, began_at
         )
-        found = {*faults, *last_faults}
+        found = {*faults, *last_faults} | ({_DATA_UNUSABLE} if data is None else set())
     if any(UNUSABLE in reading.flags for reading in message.readings):
-        found.add("transaction_data_unusable")
+        found.add(_DATA_UNUSABLE)
     await sessions.set_meter(conn, session.id, state, message.received_at)
     reasons = sorted(found)
     if reasons:
@@ -224,6 +229,19 @@ async def _final_reading(conn: Conn, session: Session, transaction: Transaction,
     updated = await sessions.get(conn, session.id)
     assert updated is not None
     return updated
+
+
+def _data_in_order(state: MeterState, transaction: Transaction, message: StopTransaction) -> tuple[Reading, ...] | None:
+    """What of transactionData moves the meter; None when nobody can tell its order.
+
+    Use case: the charger's clock fell back to 1970 in the middle of the charge. By their times the last entries are
+    the first, and the register seems to restart: all of it would be billed twice. meterStop says where it ended.
+    """
+    # The begin is known, and some chargers give it the time of the end.
+    data = tuple(reading for reading in message.readings if reading.context != "Transaction.Begin")
+    times = [state.since_charger, *(reading.sampled_at for reading in data)]
+    fell_back = any(time is not None and transaction.started_at - time > _CLOCK_STEP for time in times)
+    return None if data and fell_back else data
 
 
 async def _plays_an_earlier_charge(

@@ -1,0 +1,78 @@
+"""transactionData of StopTransaction: what it adds to the readings that came live, and what it must not."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+
+from evpower.charging import service
+from evpower.charging.models import Reading, StopTransaction
+from tests.fakes.network import money_faults
+from tests.integration.evpower.charging.driver import Driver
+from tests.integration.evpower.charging.test_corner_cases import CLIENT
+
+BEGIN = "Transaction.Begin"
+
+
+def entry(when: datetime, wh: int, context: str = "Sample.Periodic") -> Reading:
+    return Reading(when, energy_wh=Decimal(wh), context=context)
+
+
+async def stop(driver: Driver, transaction: int, wh: int, data: list[Reading], when: datetime) -> None:
+    station, epoch = driver.network.station_id, driver.network.epoch
+    message = StopTransaction(station, transaction, Decimal(wh), when, driver.now, epoch, readings=tuple(data))
+    await driver.run(lambda conn: service.stop_transaction(conn, message))
+
+
+@pytest.mark.parametrize("live", [True, False], ids=["with readings", "alone"])
+@pytest.mark.parametrize("fallen_at", [21, 31])
+async def test_a_clock_that_fell_back_does_not_bill_the_charge_twice(
+    driver: Driver, live: bool, fallen_at: int
+) -> None:
+    """After a power failure it is 1970: by their times the last entries are the first."""
+    in_1970 = datetime(1970, 1, 1, tzinfo=UTC)
+    started = await driver.start(CLIENT, amount="400")
+    transaction = (await driver.plug(started.session.id_tag)).transaction_id
+    data = [entry(driver.now, 0, BEGIN)]
+    for step in range(1, 31):
+        driver.wait(minutes=1)
+        when = driver.now if step < fallen_at else in_1970 + timedelta(minutes=step)
+        data.append(entry(when, 100 * step))
+        if live:
+            await driver.read(transaction, 100 * step, charger_time=when)
+    await stop(driver, transaction, 3000, data, in_1970 + timedelta(minutes=31))
+    session = await driver.session(started.session.id)
+    assert (session.energy_wh, session.final_amount) == (3000, Decimal("40.50"))
+    assert session.needs_review is (fallen_at < 31)
+    assert await money_faults(driver.db) == []
+
+
+async def test_a_begin_with_the_time_of_the_end_is_no_restart_of_the_register(driver: Driver) -> None:
+    started = await driver.start(CLIENT, amount="400")
+    transaction = (await driver.plug(started.session.id_tag)).transaction_id
+    for step in range(1, 6):
+        driver.wait(minutes=1)
+        await driver.read(transaction, 100 * step)
+    driver.wait(minutes=1)
+    await stop(driver, transaction, 550, [entry(driver.now, 0, BEGIN), entry(driver.now, 550)], driver.now)
+    session = await driver.session(started.session.id)
+    assert (session.energy_wh, session.needs_review) == (550, False)
+
+
+async def test_a_register_that_restarted_is_known_from_it_alone(driver: Driver) -> None:
+    started = await driver.start(CLIENT, amount="400")
+    transaction = (await driver.plug(started.session.id_tag, register=4000)).transaction_id
+    data = [entry(driver.now, 4000, BEGIN)]
+    for wh in (5000, 6000, 900):
+        driver.wait(minutes=10)
+        data.append(entry(driver.now, wh))
+    await stop(driver, transaction, 900, data, driver.now)
+    assert (await driver.session(started.session.id)).energy_wh == 2900
+
+
+async def test_it_bills_what_a_lost_register_does_not(driver: Driver) -> None:
+    started = await driver.start(CLIENT, amount="400")
+    transaction = (await driver.plug(started.session.id_tag)).transaction_id
+    driver.wait(minutes=20)
+    await stop(driver, transaction, 0, [entry(driver.now, 3000)], driver.now)
+    assert (await driver.session(started.session.id)).energy_wh == 3000
