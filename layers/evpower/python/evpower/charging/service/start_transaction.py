@@ -34,7 +34,7 @@ from evpower.stations.models import Station
 
 # A connection older than this has replayed its queue: what it sends now happens now, whatever its clock says.
 _REPLAY_WINDOW = timedelta(minutes=2)
-_CARD_REPLAY_MAX = timedelta(hours=24)
+_LONGEST_CHARGE = timedelta(hours=24)  # by card; one that began earlier is over, whatever else is known of it
 _REOPENABLE = (EndReason.NO_CONNECTION, EndReason.START_REJECTED)
 
 
@@ -234,8 +234,10 @@ async def _card_session(conn: Conn, client: Client | None, message: StartTransac
     if live and await is_closed_to_drivers(conn, message.station_id):
         return _Verdict("Blocked")
     busy = busy or await sessions.live_on_connector(conn, message.station_id, message.connector_id) is not None
-    recent = replayed_from if replayed_from and message.received_at - replayed_from <= _CARD_REPLAY_MAX else None
-    session = None if busy else await _open_card_session(conn, client, station, message, recent)
+    is_long_over = replayed_from is not None and message.received_at - replayed_from > _LONGEST_CHARGE
+    session = None
+    if not (busy or is_long_over):
+        session = await _open_card_session(conn, client, station, message, replayed_from or message.received_at)
     if session is not None:
         begun = await _begin(conn, session, message, transaction_id, SessionState.CHARGING)
         return _Verdict("Accepted", begun, live=True)
@@ -252,11 +254,11 @@ def _begin_of_replay(message: StartTransaction) -> datetime | None:
 
 
 async def _open_card_session(
-    conn: Conn, client: Client, station: Station, message: StartTransaction, began_at: datetime | None
+    conn: Conn, client: Client, station: Station, message: StartTransaction, began_at: datetime
 ) -> Session | None:
     settings = get_settings()
     connector = await stations.ensure_connector(conn, station.id, message.connector_id)
-    price = await pricing.price_for(conn, station, connector, client.id, message.received_at)
+    price = await pricing.price_for(conn, station, connector, client.id, began_at)
     reserve = som(min(client.balance, settings.unlimited_reserve_som + price.session_fee))
     try:
         async with conn.transaction():
@@ -271,7 +273,7 @@ async def _open_card_session(
                 limit_type=LimitType.NONE,
                 limit_value=Decimal(0),
                 reserve=reserve,
-                now=began_at or message.received_at,
+                now=began_at,
             )
     except (ConnectorOccupied, SessionAlreadyActive):
         return None
