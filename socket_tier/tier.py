@@ -293,6 +293,10 @@ class SocketTier:
         # Use case: an operator revokes a charger's credentials. Its socket was fenced out, and must not stay open.
         held = self.registry.local_epochs()
         self.registry.drop_stale(await self.database.run(lambda conn: commands.newer_epochs(conn, held)))
+        # The sockets of the moment of writing: one that has closed meanwhile must not be noted as open.
+        await self.database.run(
+            lambda conn: stations.resume_connections(conn, self.registry.local_epochs(), self.instance_id, now)
+        )
         if back:
             await self._changed([reference.station_id for reference in back])
 

@@ -2,11 +2,14 @@
 
 import asyncio
 from contextlib import suppress
+from datetime import UTC, datetime
 
 import orjson
 import pytest
 from websockets.exceptions import ConnectionClosed
 
+from evpower.db import Conn, PooledDatabase
+from evpower.stations import service as stations
 from socket_tier import server
 from socket_tier.tier import SocketTier
 from tests.fakes.network import Network
@@ -96,3 +99,34 @@ async def test_a_charger_that_answers_pings_is_kept_and_one_that_does_not_is_clo
         charger.socket.transport.pause_reading()  # the charger hangs: no pong comes any more
         await until(lambda: len(tier.registry) == 0, "the dead socket to be closed")
         charger.drop()
+
+
+async def test_a_socket_that_the_sweep_took_for_dead_is_noted_again(
+    tier: SocketTier, network: Network, db: PooledDatabase
+) -> None:
+    """The database was away for long, and the sweep was the first to ask after it."""
+
+    async def holder(conn: Conn) -> str | None:
+        station = await stations.resolve(conn, "station-1")
+        assert station is not None
+        return station.connected_instance
+
+    async def silent(conn: Conn) -> None:
+        await conn.execute("UPDATE stations SET last_heartbeat_at = now() - interval '1 hour'")
+        assert await stations.mark_offline(conn, datetime.now(UTC), 10)
+
+    async with RawCharger.open(url(tier)) as charger:
+        await charger.call("Heartbeat")
+        await db.run(silent)
+        assert await db.run(holder) is None
+        await charger.call("Heartbeat")
+        await tier.liveness.flush()
+        assert await db.run(holder) == tier.instance_id
+    await until(lambda: tier.registry.local("station-1") is None, "the socket to be forgotten")
+
+    async def is_released() -> bool:
+        return await db.run(holder) is None
+
+    await until(is_released, "the station to be released")
+    await tier.liveness.flush()
+    assert await db.run(holder) is None

@@ -52,6 +52,7 @@ __all__ = [
     "release_connection",
     "release_connector",
     "resolve",
+    "resume_connections",
     "set_authorization_key",
     "station_status",
     "store_configuration",
@@ -170,6 +171,16 @@ async def release_connection(conn: Conn, station_id: str, epoch: int, *, last_se
     The station stays available until it has been silent for ``STATION_OFFLINE_AFTER_S``: chargers reconnect.
     """
     return await rows.release_connection(conn, station_id, epoch, last_seen)
+
+
+async def resume_connections(conn: Conn, epochs: Mapping[str, int], instance_id: str, now: datetime) -> None:
+    """Note again which instance holds these sockets (station -> epoch); called while they live.
+
+    Use case: the database was away for long, the sweep found everybody silent and took their sockets for dead. Without
+    this, commands would be sent to none of them again until they reconnect.
+    """
+    if epochs:
+        await rows.resume_connections(conn, epochs, instance_id, now)
 
 
 async def touch(conn: Conn, seen: Mapping[str, datetime]) -> list[StationRef]:

@@ -137,6 +137,17 @@ async def release_connection(conn: Conn, station_id: str, epoch: int, last_seen:
     return cursor.rowcount == 1
 
 
+async def resume_connections(conn: Conn, epochs: Mapping[str, int], instance: str, now: datetime) -> None:
+    """Note again which instance holds these sockets (station -> epoch), where that was forgotten."""
+    await conn.execute(
+        """
+        UPDATE stations s SET connected_instance = %s, connected_at = %s, updated_at = now()
+          FROM unnest(%s::text[], %s::bigint[]) AS held (station_id, epoch)
+         WHERE s.id = held.station_id AND s.connection_epoch = held.epoch AND s.connected_instance IS NULL""",
+        (instance, now, list(epochs), list(epochs.values())),
+    )
+
+
 async def touch(conn: Conn, seen: Mapping[str, datetime]) -> list[StationRef]:
     """Flush the last signs of life of many stations; those that come back as available are returned.
 
