@@ -111,6 +111,20 @@ async def test_the_next_drivers_energy_is_not_billed_to_the_last_one(driver: Dri
     assert await money_faults(driver.db) == []
 
 
+async def test_the_last_reading_of_a_charge_may_be_a_little_later_than_its_stop(driver: Driver) -> None:
+    started = await driver.start(CLIENT, amount="400")
+    transaction = (await driver.plug(started.session.id_tag)).transaction_id
+    driver.wait(minutes=20)
+    await driver.unplug(transaction, 5000)
+    driver.wait(seconds=10)
+    await driver.read(transaction, 5020)
+    driver.wait(minutes=11)
+    await driver.alive()
+    await driver.sweep()
+    session = await driver.session(started.session.id)
+    assert (session.energy_wh, session.final_amount, session.needs_review) == (5020, Decimal("67.77"), False)
+
+
 async def test_an_offline_charge_of_a_charger_whose_clock_is_wrong_is_billed(driver: Driver) -> None:
     """It was asked to start, lost its connection, and tells in the evening, in local time, what it delivered."""
     tag = await refunded(driver, amount="400")

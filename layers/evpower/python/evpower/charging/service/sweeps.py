@@ -22,6 +22,7 @@ from evpower.stations import service as stations
 _STOP_RETRY = timedelta(minutes=1)
 _STOP_GIVE_UP = timedelta(minutes=15)
 _READINGS_QUIET = timedelta(minutes=10)
+_LAST_READING = timedelta(minutes=2)  # chargers read their meter once more when the contactor has opened
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +148,7 @@ async def _reconcile_late_readings(conn: Conn, session_id: str, now: datetime) -
 
 
 async def _was_read_after_its_stop(conn: Conn, session: Session) -> bool:
-    """Whether the charger itself says that the last reading was taken after the transaction had ended.
+    """Whether the charger itself says that the last reading was taken well after the transaction had ended.
 
     Use case: a charger goes on naming the last transaction in its clock-aligned readings. What the next driver takes
     from the connector is not to be paid by this one as well.
@@ -157,7 +158,7 @@ async def _was_read_after_its_stop(conn: Conn, session: Session) -> bool:
     transaction = await transactions.get(conn, session.station_id, session.ocpp_transaction_id)
     if transaction is None or transaction.stopped_at is None:
         return False
-    return session.last_meter_charger_at > transaction.stopped_at
+    return session.last_meter_charger_at - transaction.stopped_at > _LAST_READING
 
 
 Handler = Callable[[Conn, str, datetime], Awaitable[str | None]]
