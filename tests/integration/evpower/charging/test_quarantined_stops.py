@@ -74,3 +74,17 @@ async def test_a_message_that_overtook_its_start_in_the_queue_can_be_applied(dri
     assert session.stop_time is not None
     assert session.stop_time >= began + timedelta(minutes=30)
     assert await money_faults(driver.db) == []
+
+
+async def test_a_lower_register_after_the_end_adds_nothing(driver: Driver) -> None:
+    """It looked like a register that had restarted, and was added to the bill."""
+    started = await driver.start(CLIENT, amount="400")
+    transaction = (await driver.plug(started.session.id_tag)).transaction_id
+    driver.wait(minutes=40)
+    await driver.unplug(transaction, 9000)
+    driver.wait(minutes=40)
+    lower, higher = await put_aside(driver, 3000), await put_aside(driver, 9500)
+    for message_id, wh in ((lower, 9000), (higher, 9500)):
+        await apply(driver, message_id, transaction)
+        assert (await driver.session(started.session.id)).energy_wh == wh
+    assert await money_faults(driver.db) == []

@@ -206,9 +206,12 @@ async def _final_reading(conn: Conn, session: Session, transaction: Transaction,
     else:
         data = _data_in_order(state, transaction, message)
         state, faults = meter.apply_all(state, data or (), message.received_at, bound, began_at)
-        state, last_faults = meter.finish(
-            state, message.meter_stop_wh, message.stopped_at, message.received_at, bound, began_at
-        )
+        last_faults: tuple[str, ...] = ()
+        # Use case: staff apply another stop to a charge that has ended. A register below the known one did not restart.
+        if transaction.status != "stopped" or message.meter_stop_wh >= state.register_wh:
+            state, last_faults = meter.finish(
+                state, message.meter_stop_wh, message.stopped_at, message.received_at, bound, began_at
+            )
         found = {*faults, *last_faults} | ({_DATA_UNUSABLE} if data is None else set())
     if any(UNUSABLE in reading.flags for reading in message.readings):
         found.add(_DATA_UNUSABLE)
