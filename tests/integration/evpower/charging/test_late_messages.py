@@ -7,6 +7,7 @@ import pytest
 
 from evpower.charging import service
 from evpower.charging.models import SessionState
+from evpower.db import Conn
 from tests.fakes.network import balance_of, money_faults
 from tests.integration.evpower.charging.driver import Driver
 from tests.integration.evpower.charging.test_corner_cases import (
@@ -137,3 +138,24 @@ async def test_an_offline_charge_of_a_charger_whose_clock_is_wrong_is_billed(dri
     session = await driver.session(answer.session_id)
     assert (session.energy_wh, session.final_amount, session.needs_review) == (6000, Decimal("81.00"), False)
     assert await money_faults(driver.db) == []
+
+
+async def test_a_reading_after_the_stop_stops_nobody(driver: Driver) -> None:
+    """A charge that was settled without its stop is stopped when it is heard of again; one that has ended is not."""
+    started = await driver.start(CLIENT, amount="400")
+    transaction = (await driver.plug(started.session.id_tag)).transaction_id
+    driver.wait(minutes=11)
+    await driver.sweep()
+    assert (await driver.session(started.session.id)).state is SessionState.STOPPED
+    await reconnect(driver)
+
+    async def closed(conn: Conn) -> str | None:
+        return await service.stop_closed(conn, started.session.id, driver.now)
+
+    command_id = await driver.run(closed)
+    assert command_id is not None
+    await sql(driver, "UPDATE station_commands SET status = 'rejected', finished_at = %s", driver.now)
+    driver.wait(minutes=5)
+    await driver.unplug(transaction, 3000)
+    driver.wait(minutes=5)
+    assert await driver.run(closed) is None

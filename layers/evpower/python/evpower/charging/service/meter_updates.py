@@ -8,7 +8,7 @@ import orjson
 
 from evpower.charging import autostop
 from evpower.charging.models import LIVE_STATES, EndReason, LimitType, MeterUpdate, SessionState
-from evpower.charging.repository import meter_values, quarantine, sessions
+from evpower.charging.repository import meter_values, quarantine, sessions, transactions
 from evpower.charging.repository import sweeps as queries
 from evpower.charging.repository.sessions import session_of
 from evpower.charging.running import MeterContext
@@ -140,6 +140,11 @@ async def stop_closed(conn: Conn, session_id: str, now: datetime) -> str | None:
     """
     session = await sessions.get(conn, session_id)
     if session is None or session.state.live or session.ocpp_transaction_id is None:
+        return None
+    transaction = await transactions.get(conn, session.station_id, session.ocpp_transaction_id)
+    if transaction is None or transaction.status == "stopped":
+        # Use case: the last reading comes after StopTransaction. Some chargers stop what runs, whatever id is named,
+        # and that may be the next driver's charge by now.
         return None
     if await queries.asked_since(conn, session_id, REMOTE_STOP, now - _STOP_AGAIN_AFTER):
         return None
