@@ -126,9 +126,9 @@ class CommandConsumer:
                     client = make_sqs_client(self._settings, read_timeout_s=self._long_poll_s + 5)
                 self._receive_once(client, loop)
                 self._failing.discard(number)
-            except (CancelledError, RuntimeError):
-                return  # the event loop is gone
-            except Exception:
+            except Exception as error:
+                if loop.is_closed() or isinstance(error, CancelledError):
+                    return  # the process ends
                 if number not in self._failing:
                     log.exception("the command queue cannot be reached")
                 self._failing.add(number)

@@ -576,3 +576,26 @@ async def test_an_outcome_after_the_sweeps_judgement_moves_no_money(make: MakeIn
     assert command.status is CommandStatus.FAILED
     assert session.state is SessionState.PENDING
     assert await network.balance_of(db, "client-1") == 400
+
+
+async def test_a_defect_while_a_message_is_handled_does_not_end_the_receiving(
+    make: MakeInstance, settings: Settings, db: PooledDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RuntimeError is also what a library raises in a state that it did not expect, not only a loop that is gone."""
+    a = make("a", consume=True)
+    connection = await a.connect("st-1")
+    handle, calls = a.consumer.handle, []
+
+    async def broken_once(message: CommandMessage) -> bool:
+        calls.append(message)
+        if len(calls) == 1:
+            raise RuntimeError("not expected")
+        return await handle(message)
+
+    monkeypatch.setattr(a.consumer, "handle", broken_once)
+    command = await queue_command(db)
+    await SqsCommandQueue(settings).send(command)
+    await until(lambda: calls, "the message to be received")
+    await until(lambda: not a.consumer._failing and len(calls) > 1, "the message to come again", 30)
+    await until_status(db, command, CommandStatus.ACCEPTED)
+    assert len(connection.calls) == 1
