@@ -147,6 +147,8 @@ def _statuses(route: APIRoute, method: str, *, is_protected: bool) -> list[str]:
     found = set(_ALWAYS)
     if is_protected:
         found |= {"401", "403", "404"}
+    if depends_on(route.dependant, require_staff):
+        found.add("422")  # a name in the query that the route does not read
     if route.dependant.path_params:
         found |= {"404", "422"}
     if route.dependant.query_params or route.dependant.header_params:

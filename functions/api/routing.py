@@ -1,6 +1,7 @@
 """The route class of every route of this API, and what routes use of the request."""
 
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from functools import cached_property
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -140,6 +141,11 @@ class _ParsedRequest(Request):
 class ContractRoute(APIRoute):
     """Checks in the order a caller can act on: who are you, is the body JSON, are its members right."""
 
+    @cached_property
+    def query_names(self) -> frozenset[str]:
+        """The names that this route reads from a query, also those that something it asks for reads."""
+        return frozenset(_query_names(self.dependant))
+
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
         is_protected = depends_on(self.dependant, require_client)
@@ -161,6 +167,12 @@ class ContractRoute(APIRoute):
 def depends_on(dependant: Dependant, call: Callable[..., Any]) -> bool:
     """Whether a route asks for ``call``, itself or through what it asks for."""
     return any(sub.call is call or depends_on(sub, call) for sub in dependant.dependencies)
+
+
+def _query_names(dependant: Dependant) -> Iterator[str]:
+    yield from (param.alias for param in dependant.query_params)
+    for asked in dependant.dependencies:
+        yield from _query_names(asked)
 
 
 def router(prefix: str, tag: str) -> APIRouter:

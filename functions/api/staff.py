@@ -3,10 +3,11 @@
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from difflib import get_close_matches
 from typing import Annotated, Any, TypeVar
 
 import psycopg
-from fastapi import Depends, Request
+from fastapi import APIRouter, Depends, Request
 from psycopg_pool import PoolTimeout
 
 from evpower.admin import service as admin
@@ -15,11 +16,11 @@ from evpower.audit import service as audit
 from evpower.audit.models import AuditEntry
 from evpower.auth.models import AuthMethod
 from evpower.db import Claims, Conn
-from evpower.errors import EvPowerError, Forbidden
+from evpower.errors import EvPowerError, Forbidden, ValidationFailed
 from evpower.logging import get_logger
 from functions.api.context import RequestContext, context_of
 from functions.api.deps import Deps
-from functions.api.routing import api_deps, require_principal
+from functions.api.routing import ContractRoute, api_deps, require_principal
 
 T = TypeVar("T")
 
@@ -112,6 +113,37 @@ async def require_staff(request: Request) -> StaffCaller:
         raise Forbidden
     member = await deps.database.run(lambda conn: admin.member(conn, principal.subject), claims=principal.claims())
     return StaffCaller(member, deps, context)
+
+
+async def _known_query(request: Request, staff: Annotated[StaffCaller, Depends(require_staff)]) -> None:
+    """Refuse names in the query that the route does not read.
+
+    Use case: ``?connector_id=1`` where the route reads ``connector`` must not answer for the whole charger, and a
+    misspelt filter must not answer everything. Only for members of staff: whoever is nobody hears just that.
+    """
+    route = request.scope["route"]
+    assert isinstance(route, ContractRoute)
+    unknown = sorted(set(request.query_params) - route.query_names)
+    if not unknown:
+        return
+    fields = [_unknown_name(name, route.query_names) for name in unknown]
+    meant = fields[0].get("did_you_mean")
+    known = ", ".join(sorted(route.query_names)) or "none"
+    raise ValidationFailed(
+        f"unknown query parameter {unknown[0]}{f', did you mean {meant}?' if meant else ''}; known here: {known}",
+        field=unknown[0],
+        fields=fields,
+    )
+
+
+def _unknown_name(name: str, known: frozenset[str]) -> dict[str, str]:
+    close = get_close_matches(name.lower(), known, n=1)
+    return {"field": name, "problem": "unknown_parameter", **({"did_you_mean": close[0]} if close else {})}
+
+
+def staff_router(prefix: str) -> APIRouter:
+    """A router of the staff: as all others, but a query is read strictly (app builds in the field may send more)."""
+    return APIRouter(prefix=prefix, tags=["admin"], route_class=ContractRoute, dependencies=[Depends(_known_query)])
 
 
 def _manager(caller: Annotated[StaffCaller, Depends(require_staff)]) -> StaffCaller:

@@ -14,7 +14,7 @@ from evpower.stations.models import LocationView
 from functions.api import presenters
 from functions.api.deps import Deps
 from functions.api.periods import PeriodBound, begin_of, end_of
-from functions.api.routing import ContextParam, DepsParam, Offset, router
+from functions.api.routing import ContextParam, DepsParam, Offset
 from functions.api.schemas.admin import (
     AdminConnector,
     AdminSession,
@@ -37,10 +37,10 @@ from functions.api.schemas.admin import (
     TodayNumbers,
 )
 from functions.api.schemas.base import IdIn
-from functions.api.staff import Act, StaffCaller, StaffParam
+from functions.api.staff import Act, StaffCaller, StaffParam, staff_router
 from functions.api.texts import sentence
 
-routes = router("/api/v1", "admin")
+routes = staff_router("/api/v1")
 
 PageLimit = Annotated[int, Field(ge=1, le=500)]
 

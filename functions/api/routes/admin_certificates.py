@@ -11,7 +11,7 @@ from evpower.db import Conn
 from evpower.stations import service as stations
 from functions.api.deps import Deps
 from functions.api.routes.admin_credentials import actor, sent_command
-from functions.api.routing import DepsParam, router
+from functions.api.routing import DepsParam
 from functions.api.schemas.admin_security import (
     CertificatesAnswer,
     CertificatesData,
@@ -23,9 +23,9 @@ from functions.api.schemas.admin_security import (
     SentData,
 )
 from functions.api.schemas.base import IdIn
-from functions.api.staff import Act, ManagerParam, StaffCaller, StaffParam
+from functions.api.staff import Act, ManagerParam, StaffCaller, StaffParam, staff_router
 
-routes = router("/api/v1/admin/stations", "admin")
+routes = staff_router("/api/v1/admin/stations")
 
 _Order = Callable[[Conn, str], Awaitable[list[Command]]]
 

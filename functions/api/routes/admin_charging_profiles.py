@@ -23,7 +23,7 @@ from evpower.smart_charging.models import (
 )
 from functions.api.asking import WaitIn, ask
 from functions.api.routes.admin import PageLimit
-from functions.api.routing import DepsParam, Offset, router
+from functions.api.routing import DepsParam, Offset
 from functions.api.schemas.base import IdIn
 from functions.api.schemas.charger_state import (
     ClearedAnswer,
@@ -39,9 +39,9 @@ from functions.api.schemas.charger_state import (
     ProfileWord,
     ScheduleItem,
 )
-from functions.api.staff import Act, StaffCaller, StaffParam
+from functions.api.staff import Act, StaffCaller, StaffParam, staff_router
 
-routes = router("/api/v1/admin/stations", "admin")
+routes = staff_router("/api/v1/admin/stations")
 
 ProfileId = Annotated[int, Path(ge=-(2**31), lt=2**31)]
 Told = tuple[StoredProfile, Command | None]

@@ -14,7 +14,7 @@ from evpower.admin.models import ClientRecord, SessionRecord, Slice
 from evpower.db import Conn
 from evpower.ids import new_id
 from functions.api.routes.admin import PageLimit
-from functions.api.routing import Offset, router
+from functions.api.routing import Offset
 from functions.api.schemas.admin import (
     AdminClient,
     BalanceBody,
@@ -29,9 +29,9 @@ from functions.api.schemas.admin import (
     StatusData,
 )
 from functions.api.schemas.base import IdIn
-from functions.api.staff import Act, ManagerParam
+from functions.api.staff import Act, ManagerParam, staff_router
 
-routes = router("/api/v1/admin/clients", "admin")
+routes = staff_router("/api/v1/admin/clients")
 
 ClientWord = Literal["active", "blocked"]
 

@@ -21,7 +21,7 @@ from evpower.stations import service as stations
 from functions.api import cursor as cursors
 from functions.api.cursor import CursorIn
 from functions.api.deps import Deps
-from functions.api.routing import DepsParam, Limit, router
+from functions.api.routing import DepsParam, Limit
 from functions.api.schemas.admin_commands import (
     CommandAnswer,
     CommandData,
@@ -31,9 +31,9 @@ from functions.api.schemas.admin_commands import (
 )
 from functions.api.schemas.base import IdIn
 from functions.api.schemas.ocpp_commands import CommandBody
-from functions.api.staff import Act, StaffCaller, StaffParam
+from functions.api.staff import Act, StaffCaller, StaffParam, staff_router
 
-routes = router("/api/v1/admin/stations", "admin")
+routes = staff_router("/api/v1/admin/stations")
 
 MAX_WAIT_S = 20
 _POLL_S = 0.2

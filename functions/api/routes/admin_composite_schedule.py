@@ -14,7 +14,7 @@ from evpower.smart_charging import service
 from evpower.smart_charging.composite import differences
 from evpower.smart_charging.models import RateUnit, Segment
 from functions.api.asking import WaitIn, ask
-from functions.api.routing import DepsParam, router
+from functions.api.routing import DepsParam
 from functions.api.schemas.base import IdIn
 from functions.api.schemas.charger_state import (
     CompositeAnswer,
@@ -23,9 +23,9 @@ from functions.api.schemas.charger_state import (
     CompositePeriod,
     UnitIn,
 )
-from functions.api.staff import Act, StaffCaller, StaffParam
+from functions.api.staff import Act, StaffCaller, StaffParam, staff_router
 
-routes = router("/api/v1/admin/stations", "admin")
+routes = staff_router("/api/v1/admin/stations")
 
 ConnectorIn = Annotated[int, Query(ge=0, le=100, description="0: the whole charger")]
 ON_ITS_WAY: dict[int | str, dict[str, Any]] = {

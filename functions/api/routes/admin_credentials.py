@@ -12,7 +12,7 @@ from evpower.db import Conn
 from evpower.errors import ValidationFailed
 from evpower.stations import key_rotation
 from evpower.stations.models import KeyCandidate, StationSecurity
-from functions.api.routing import DepsParam, router
+from functions.api.routing import DepsParam
 from functions.api.schemas.admin_security import (
     CredentialsAnswer,
     CredentialsData,
@@ -26,9 +26,9 @@ from functions.api.schemas.admin_security import (
     SentCommand,
 )
 from functions.api.schemas.base import Answer, IdIn
-from functions.api.staff import Act, ManagerParam, StaffCaller, StaffParam
+from functions.api.staff import Act, ManagerParam, StaffCaller, StaffParam, staff_router
 
-routes = router("/api/v1/admin/stations", "admin")
+routes = staff_router("/api/v1/admin/stations")
 
 _Overview = tuple[str, StationSecurity, list[KeyCandidate]]
 

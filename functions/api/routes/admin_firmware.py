@@ -16,7 +16,7 @@ from functions.api import cursor as cursors
 from functions.api.cursor import CursorIn
 from functions.api.deps import Deps
 from functions.api.routes.admin_commands import KeyHeader, once_id
-from functions.api.routing import DepsParam, Limit, router
+from functions.api.routing import DepsParam, Limit
 from functions.api.schemas.admin_jobs import (
     FirmwareAnswer,
     FirmwareBody,
@@ -26,9 +26,9 @@ from functions.api.schemas.admin_jobs import (
     link_view,
 )
 from functions.api.schemas.base import IdIn
-from functions.api.staff import Act, ManagerParam
+from functions.api.staff import Act, ManagerParam, staff_router
 
-routes = router("/api/v1/admin/firmware", "admin")
+routes = staff_router("/api/v1/admin/firmware")
 
 _UPLOAD_FOR = timedelta(hours=1)
 _Told = tuple[FirmwareFile, Mapping[str, Any]]

@@ -13,7 +13,7 @@ from evpower.charging.staff_models import Card, CardChange, NewCard
 from evpower.clock import iso_z
 from evpower.db import Conn
 from functions.api.routes.admin import PageLimit
-from functions.api.routing import DepsParam, Offset, router
+from functions.api.routing import DepsParam, Offset
 from functions.api.schemas.admin import SearchIn
 from functions.api.schemas.base import IdIn
 from functions.api.schemas.desk import (
@@ -28,9 +28,9 @@ from functions.api.schemas.desk import (
     CardWord,
     TagIn,
 )
-from functions.api.staff import Act, ManagerParam
+from functions.api.staff import Act, ManagerParam, staff_router
 
-routes = router("/api/v1/admin/id-tags", "admin")
+routes = staff_router("/api/v1/admin/id-tags")
 
 CardId = Annotated[int, Path(ge=1, lt=2**63)]
 

@@ -17,7 +17,7 @@ from evpower.storage.store import FileStore
 from functions.api import cursor as cursors
 from functions.api.cursor import CursorIn
 from functions.api.routes.admin_commands import KeyHeader, dispatch, once_id
-from functions.api.routing import DepsParam, Limit, router
+from functions.api.routing import DepsParam, Limit
 from functions.api.schemas.admin_jobs import (
     FirmwareJobBody,
     JobAnswer,
@@ -32,9 +32,9 @@ from functions.api.schemas.admin_jobs import (
     link_view,
 )
 from functions.api.schemas.base import IdIn
-from functions.api.staff import Act, ManagerParam, StaffCaller, StaffParam
+from functions.api.staff import Act, ManagerParam, StaffCaller, StaffParam, staff_router
 
-routes = router("/api/v1/admin/stations", "admin")
+routes = staff_router("/api/v1/admin/stations")
 
 _DOWNLOAD_FOR = timedelta(minutes=15)
 

@@ -12,7 +12,7 @@ from evpower.local_list import service
 from evpower.local_list.models import Entry, ListView, Selection
 from functions.api.asking import WaitIn, ask
 from functions.api.routes.admin import PageLimit
-from functions.api.routing import DepsParam, Offset, router
+from functions.api.routing import DepsParam, Offset
 from functions.api.schemas.base import IdIn
 from functions.api.schemas.charger_state import (
     LocalListAnswer,
@@ -25,9 +25,9 @@ from functions.api.schemas.charger_state import (
     LocalListPart,
     LocalListSyncBody,
 )
-from functions.api.staff import Act, ManagerParam, StaffCaller, StaffParam
+from functions.api.staff import Act, ManagerParam, StaffCaller, StaffParam, staff_router
 
-routes = router("/api/v1/admin/stations", "admin")
+routes = staff_router("/api/v1/admin/stations")
 
 ON_ITS_WAY: dict[int | str, dict[str, Any]] = {
     202: {"model": LocalListAnswer, "description": "The update goes on: ask again."}

@@ -12,13 +12,13 @@ from evpower.message_log.models import Direction, Entry, EntryFilter, EntryPage,
 from functions.api import cursor as cursors
 from functions.api.cursor import CursorIn
 from functions.api.periods import PeriodBound, begin_of, end_of
-from functions.api.routing import Limit, router
+from functions.api.routing import Limit
 from functions.api.schemas.admin_messages import MessagesAnswer, MessagesData
 from functions.api.schemas.admin_station import LatestMessage
 from functions.api.schemas.base import IdIn, clean_text
-from functions.api.staff import StaffParam
+from functions.api.staff import StaffParam, staff_router
 
-routes = router("/api/v1/admin/stations", "admin")
+routes = staff_router("/api/v1/admin/stations")
 
 ActionIn = Annotated[str, Field(min_length=1, max_length=60, pattern=r"^[A-Za-z]+$", examples=["StatusNotification"])]
 MessageIdIn = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(clean_text)]

@@ -13,7 +13,7 @@ from evpower.charging.staff_models import AppliedStop, QuarantinedMessage, StopT
 from evpower.db import Conn
 from functions.api.periods import PeriodBound, begin_of, end_of
 from functions.api.routes.admin import PageLimit
-from functions.api.routing import DepsParam, Offset, router
+from functions.api.routing import DepsParam, Offset
 from functions.api.schemas.base import IdIn
 from functions.api.schemas.desk import (
     AppliedAnswer,
@@ -28,9 +28,9 @@ from functions.api.schemas.desk import (
     QuarantinedListAnswer,
     ResolvedAnswer,
 )
-from functions.api.staff import Act, ManagerParam, StaffParam
+from functions.api.staff import Act, ManagerParam, StaffParam, staff_router
 
-routes = router("/api/v1/admin/quarantined-messages", "admin")
+routes = staff_router("/api/v1/admin/quarantined-messages")
 
 MessageId = Annotated[int, Path(ge=1, lt=2**63)]
 

@@ -13,7 +13,7 @@ from evpower.reservations import service
 from evpower.reservations.models import NewReservation, Reservation, ReservationState
 from functions.api.asking import WaitIn, ask
 from functions.api.routes.admin import PageLimit
-from functions.api.routing import DepsParam, Offset, router
+from functions.api.routing import DepsParam, Offset
 from functions.api.schemas.base import IdIn
 from functions.api.schemas.charger_state import (
     ReservationAnswer,
@@ -23,9 +23,9 @@ from functions.api.schemas.charger_state import (
     ReservationsData,
     ReservationWord,
 )
-from functions.api.staff import Act, StaffCaller, StaffParam
+from functions.api.staff import Act, StaffCaller, StaffParam, staff_router
 
-routes = router("/api/v1/admin/stations", "admin")
+routes = staff_router("/api/v1/admin/stations")
 
 ReservationId = Annotated[int, Path(ge=-(2**31), lt=2**31)]
 ON_ITS_WAY: dict[int | str, dict[str, Any]] = {

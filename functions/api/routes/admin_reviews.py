@@ -14,7 +14,7 @@ from evpower.db import Conn
 from evpower.ids import new_id
 from functions.api.deps import Deps
 from functions.api.routes.admin import session_item
-from functions.api.routing import DepsParam, router
+from functions.api.routing import DepsParam
 from functions.api.schemas.base import IdIn
 from functions.api.schemas.desk import (
     ActItem,
@@ -33,9 +33,9 @@ from functions.api.schemas.desk import (
     SettlementItem,
     TransactionItem,
 )
-from functions.api.staff import Act, ManagerParam, StaffParam
+from functions.api.staff import Act, ManagerParam, StaffParam, staff_router
 
-routes = router("/api/v1/admin/sessions/{session_id}/review", "admin")
+routes = staff_router("/api/v1/admin/sessions/{session_id}/review")
 
 
 def _act(act: ReviewAct) -> ActItem:

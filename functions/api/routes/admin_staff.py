@@ -10,7 +10,7 @@ from evpower.admin import users
 from evpower.admin.models import NewUser, Role, Slice, UserFilter, UserRecord
 from evpower.admin.passwords import hash_password
 from evpower.db import Conn
-from functions.api.routing import ContextParam, router
+from functions.api.routing import ContextParam
 from functions.api.schemas.admin import SearchIn
 from functions.api.schemas.base import IdIn
 from functions.api.schemas.staff import (
@@ -26,10 +26,10 @@ from functions.api.schemas.staff import (
     UserChangeBody,
     UsersAnswer,
 )
-from functions.api.staff import Act, ManagerParam, StaffCaller, SuperadminParam
+from functions.api.staff import Act, ManagerParam, StaffCaller, SuperadminParam, staff_router
 from functions.api.texts import sentence
 
-routes = router("/api/v1/admin", "admin")
+routes = staff_router("/api/v1/admin")
 
 _Told = tuple[UserRecord, Mapping[str, Any]]
 

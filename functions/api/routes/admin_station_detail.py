@@ -35,7 +35,7 @@ from functions.api.routes.admin import station_item
 from functions.api.routes.admin_commands import command_view
 from functions.api.routes.admin_jobs import job_view
 from functions.api.routes.admin_messages import message_view
-from functions.api.routing import DepsParam, Limit, router
+from functions.api.routing import DepsParam, Limit
 from functions.api.schemas.admin_station import (
     BootView,
     ConfigurationAnswer,
@@ -52,9 +52,9 @@ from functions.api.schemas.admin_station import (
     StationDetailAnswer,
 )
 from functions.api.schemas.base import IdIn
-from functions.api.staff import StaffParam
+from functions.api.staff import StaffParam, staff_router
 
-routes = router("/api/v1/admin/stations", "admin")
+routes = staff_router("/api/v1/admin/stations")
 
 _NEWEST = 20
 _MOST_KEYS = 300
