@@ -2,27 +2,28 @@
 
 from evpower.stations import service as stations
 from functions.api import presenters
-from functions.api.routing import PUBLIC_CLAIMS, DepsParam, router
+from functions.api.routing import DepsParam, router
 from functions.api.schemas.base import IdIn
 from functions.api.schemas.locations import LocationItem, LocationList
+from functions.api.viewing import ViewerParam
 
 routes = router("/api/v1/locations", "locations")
 
 
 @routes.get("", response_model=LocationList)
-async def list_locations(deps: DepsParam, include_stations: bool = False) -> LocationList:
+async def list_locations(viewer: ViewerParam, deps: DepsParam, include_stations: bool = False) -> LocationList:
     """L1: all active locations by name."""
     now = deps.clock.now()
-    found = await deps.database.run(
-        lambda conn: stations.list_locations(conn, now, include_stations=include_stations), claims=PUBLIC_CLAIMS
+    found = await viewer.run(
+        now, lambda conn, kept: stations.list_locations(conn, now, include_stations=include_stations, kept=kept)
     )
     items = [presenters.location_item(view, with_stations=include_stations) for view in found]
     return LocationList(total=len(items), locations=items)
 
 
 @routes.get("/{location_id}", response_model=LocationItem)
-async def location(location_id: IdIn, deps: DepsParam) -> LocationItem:
+async def location(location_id: IdIn, viewer: ViewerParam, deps: DepsParam) -> LocationItem:
     """L2: one location with its stations, not wrapped."""
     now = deps.clock.now()
-    found = await deps.database.run(lambda conn: stations.get_location(conn, location_id, now), claims=PUBLIC_CLAIMS)
+    found = await viewer.run(now, lambda conn, kept: stations.get_location(conn, location_id, now, kept))
     return presenters.location_item(found, with_stations=True)

@@ -121,6 +121,19 @@ async def holds(conn: Conn, station_id: str, connector_id: int, client_id: str, 
     return [Hold(**row) for row in await cursor.fetchall()]
 
 
+async def kept_for_app(conn: Conn, client_id: str, now: datetime) -> frozenset[tuple[str, int]]:
+    """Station and connector of the client's reservations in force, by the rule that its start is judged by."""
+    cursor = await conn.execute(
+        """SELECT r.station_id, r.connector_id
+             FROM reservations r
+            CROSS JOIN LATERAL evpower_reservations_at(r.station_id, r.connector_id, %(client)s, %(now)s) h
+            WHERE r.client_id = %(client)s AND r.is_for_app AND r.state IN ('requested', 'accepted')
+              AND r.expires_at > %(now)s AND h.is_own AND h.is_for_app AND h.connector_id = r.connector_id""",
+        {"client": client_id, "now": now},
+    )
+    return frozenset((row["station_id"], row["connector_id"]) for row in await cursor.fetchall())
+
+
 async def card_owner(conn: Conn, id_tag: str) -> str | None:
     """The client whose card this is."""
     cursor = await conn.execute("SELECT client_id FROM id_tags WHERE upper(id_tag) = upper(%s)", (id_tag,))

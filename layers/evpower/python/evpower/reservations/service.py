@@ -154,6 +154,11 @@ async def tag_for_start(conn: Conn, station_id: str, connector_id: int, client_i
     return None
 
 
+async def kept_for_app(conn: Conn, client_id: str, now: datetime) -> frozenset[tuple[str, int]]:
+    """Where the client's own reservations let it start from the app: station and connector (0: any)."""
+    return await repository.kept_for_app(conn, client_id, now)
+
+
 async def transaction_began(conn: Conn, begun: Begun, now: datetime) -> int | None:
     """Mark the reservation that this transaction uses up; its number. Repeats change nothing."""
     return await repository.use(conn, begun, now)

@@ -127,6 +127,13 @@ class Connector:
         """Free, or free with the cable already plugged in (``Preparing``)."""
         return self.status is ConnectorStatus.AVAILABLE
 
+    @property
+    def only_reserved(self) -> bool:
+        """Nothing but the charger's reservation stands in the way: whom it is kept for may start here."""
+        return (
+            self.status is ConnectorStatus.OCCUPIED and self.ocpp_status == "Reserved" and self.live_session_id is None
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Location:

@@ -1,9 +1,13 @@
 """What the app is shown of stations and locations (T1-T3, L1, L2, the locations stream). Read only.
 
 Each function needs three queries whatever the number of rows: places with stations, connectors, tariff rules.
+
+``kept``: station and connector (0: any of the station) of what is reserved for whoever looks. There the charger's
+Reserved is no obstacle, so it is shown as free; to everybody else it is taken.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
+from dataclasses import replace
 from datetime import datetime
 
 from evpower.config import get_settings
@@ -30,37 +34,43 @@ from evpower.stations.repository import stations as rows
 from evpower.stations.repository.map import MapRow
 from evpower.stations.text import addressable
 
+Kept = Set[tuple[str, int]]
+NOTHING_KEPT: Kept = frozenset()
 _USABLE = (StationStatus.AVAILABLE, StationStatus.OCCUPIED)
 
 
-async def list_locations(conn: Conn, now: datetime, *, include_stations: bool = False) -> list[LocationView]:
+async def list_locations(
+    conn: Conn, now: datetime, *, include_stations: bool = False, kept: Kept = NOTHING_KEPT
+) -> list[LocationView]:
     """L1: all active locations by name; ``stations`` is empty unless asked for."""
-    return await _location_views(conn, await maps.map_of_locations(conn, None), now, include_stations)
+    return await _location_views(conn, await maps.map_of_locations(conn, None), now, include_stations, kept)
 
 
-async def location_views(conn: Conn, location_ids: Sequence[str], now: datetime) -> list[LocationView]:
+async def location_views(
+    conn: Conn, location_ids: Sequence[str], now: datetime, kept: Kept = NOTHING_KEPT
+) -> list[LocationView]:
     """Those of the locations that are active, with their stations."""
-    return await _location_views(conn, await maps.map_of_locations(conn, location_ids), now, True)
+    return await _location_views(conn, await maps.map_of_locations(conn, location_ids), now, True, kept)
 
 
-async def get_location(conn: Conn, location_id: str, now: datetime) -> LocationView:
+async def get_location(conn: Conn, location_id: str, now: datetime, kept: Kept = NOTHING_KEPT) -> LocationView:
     """L2: one active location with its stations.
 
     Raises:
         NotFound: unknown, or hidden by operators.
     """
-    found = await location_views(conn, [location_id], now) if addressable(location_id) else []
+    found = await location_views(conn, [location_id], now, kept) if addressable(location_id) else []
     if not found:
         raise NotFound
     return found[0]
 
 
-async def list_stations(conn: Conn, now: datetime) -> list[StationView]:
+async def list_stations(conn: Conn, now: datetime, kept: Kept = NOTHING_KEPT) -> list[StationView]:
     """T2: all stations that operators have not hidden, by serial number."""
-    return await _station_views(conn, await maps.map_of_stations(conn), now)
+    return await _station_views(conn, await maps.map_of_stations(conn), now, kept)
 
 
-async def station_status(conn: Conn, ref: str, now: datetime) -> StationStatusView:
+async def station_status(conn: Conn, ref: str, now: datetime, kept: Kept = NOTHING_KEPT) -> StationStatusView:
     """T1/T3: one station by id or serial number, with the status of its location.
 
     A hidden station answers too (``station_status`` inactive), for somebody may stand in front of it.
@@ -71,7 +81,7 @@ async def station_status(conn: Conn, ref: str, now: datetime) -> StationStatusVi
     station = await rows.find(conn, ref) if addressable(ref) else None
     if station is None:
         raise StationNotFound
-    around = await _station_views(conn, await maps.map_around(conn, station.id, station.location_id), now)
+    around = await _station_views(conn, await maps.map_around(conn, station.id, station.location_id), now, kept)
     own = next((view for view in around if view.station.id == station.id), None)
     if own is None:
         raise StationNotFound
@@ -80,11 +90,13 @@ async def station_status(conn: Conn, ref: str, now: datetime) -> StationStatusVi
     return StationStatusView(own, status.location_status(shown))
 
 
-async def _location_views(conn: Conn, rows: list[MapRow], now: datetime, include_stations: bool) -> list[LocationView]:
+async def _location_views(
+    conn: Conn, rows: list[MapRow], now: datetime, include_stations: bool, kept: Kept
+) -> list[LocationView]:
     by_location: dict[str, tuple[Location, list[StationView]]] = {
         location.id: (location, []) for location, _ in rows if location is not None
     }
-    for view in await _station_views(conn, rows, now):
+    for view in await _station_views(conn, rows, now, kept):
         if view.location is not None:
             by_location[view.location.id][1].append(view)
     return [_location_view(location, views, include_stations) for location, views in by_location.values()]
@@ -100,7 +112,7 @@ def _location_view(location: Location, stations: list[StationView], include_stat
     )
 
 
-async def _station_views(conn: Conn, rows: Iterable[MapRow], now: datetime) -> list[StationView]:
+async def _station_views(conn: Conn, rows: Iterable[MapRow], now: datetime, kept: Kept) -> list[StationView]:
     shown = [(location, station) for location, station in rows if station is not None]
     stations = [station for _, station in shown]
     if not stations:
@@ -111,13 +123,21 @@ async def _station_views(conn: Conn, rows: Iterable[MapRow], now: datetime) -> l
     return [
         station_view(
             station,
-            connectors.get(station.id, []),
+            [_as_seen(connector, kept) for connector in connectors.get(station.id, [])],
             prices[station.id],
             location=location,
             online=status.is_online(station.last_heartbeat_at, now, offline_after_s),
         )
         for location, station in shown
     ]
+
+
+def _as_seen(connector: Connector, kept: Kept) -> Connector:
+    """The connector for whoever ``kept`` is for, who may start where only the own reservation is in the way."""
+    places = {(connector.station_id, 0), (connector.station_id, connector.connector_number)}
+    if connector.only_reserved and not kept.isdisjoint(places):
+        return replace(connector, status=ConnectorStatus.AVAILABLE)
+    return connector
 
 
 def station_view(

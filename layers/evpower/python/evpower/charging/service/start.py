@@ -172,8 +172,7 @@ def _check_startable(connector: Connector, *, is_reserved: bool) -> None:
         raise ConnectorFaulted
     if connector.status is ConnectorStatus.UNAVAILABLE:
         raise ConnectorUnavailable
-    is_kept = is_reserved and connector.ocpp_status == "Reserved" and connector.live_session_id is None
-    if not connector.startable and not is_kept:
+    if not connector.startable and not (is_reserved and connector.only_reserved):
         raise ConnectorOccupied
 
 
