@@ -9,6 +9,7 @@ from evpower.db import Database, SingleConnectionDatabase
 from evpower.notifications.queue import PushQueue, SqsPushQueue
 from evpower.payments.deps import PaymentDeps, payment_deps
 from evpower.realtime.service import Publisher
+from evpower.storage.store import FileStore, S3FileStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,7 @@ class SweepDeps:
     commands: CommandQueue
     pushes: PushQueue
     publisher: Publisher
+    files: FileStore
 
     async def close(self) -> None:
         """Release connections (tests; a Lambda process just ends)."""
@@ -41,4 +43,5 @@ def build_deps(settings: Settings, *, database: Database | None = None, clock: C
         commands=SqsCommandQueue(settings),
         pushes=SqsPushQueue(settings),
         publisher=Publisher(settings),
+        files=S3FileStore(settings, clock),
     )

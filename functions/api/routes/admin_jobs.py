@@ -190,14 +190,15 @@ async def one_job(station_id: IdIn, job_id: IdIn, staff: StaffParam, deps: DepsP
 
 @routes.get("/{station_id}/jobs/{job_id}/file", response_model=JobFileAnswer, summary="The uploaded file")
 async def job_file(station_id: IdIn, job_id: IdIn, staff: StaffParam, deps: DepsParam) -> JobFileAnswer:
-    """A link to the uploaded log, for 15 minutes; 404 while there is none in our store."""
+    """A link to the uploaded log, for 15 minutes; 404 while there is none in our store, and for cancelled jobs."""
     job = await _job(staff, station_id, job_id)
+    key = service.require_file(job, deps.clock.now())
     store: FileStore = deps.files
-    stored = await store.find(job.object_key) if job.object_key else None
-    if job.object_key is None or stored is None:
-        raise NotFound("the job has brought no file to our store")
+    stored = await store.find(key)
+    if stored is None:
+        raise NotFound("the charger has uploaded nothing to our store (yet)")
     name = _safe_name(job)
-    link = await store.download_link(job.object_key, _DOWNLOAD_FOR, file_name=name)
+    link = await store.download_link(key, _DOWNLOAD_FOR, file_name=name)
     data = JobFile(file_name=name, size_bytes=stored.size_bytes, stored_at=stored.stored_at, link=link_view(link))
     return JobFileAnswer(data=data)
 

@@ -11,6 +11,7 @@ from evpower.db import Database
 from evpower.realtime.service import Publisher
 from evpower.stations.models import StationRef
 from functions.sweeps.deps import SweepDeps, build_deps
+from tests.fakes.file_store import MemoryFileStore
 
 
 @dataclass
@@ -40,4 +41,4 @@ def sweep_deps(
 ) -> tuple[SweepDeps, Commands, Live]:
     commands, live = Commands(), Live()
     deps = build_deps(make_settings(**settings), database=database, clock=clock)
-    return replace(deps, commands=commands, publisher=live), commands, live
+    return replace(deps, commands=commands, publisher=live, files=MemoryFileStore(clock)), commands, live

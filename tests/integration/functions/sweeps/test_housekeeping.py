@@ -9,8 +9,10 @@ import pytest
 from evpower.clock import FrozenClock
 from evpower.config import Settings
 from evpower.db import PooledDatabase, retention
+from evpower.errors import ServiceUnavailable
 from functions.sweeps import housekeeping
 from functions.sweeps.deps import SweepDeps
+from tests.fakes.file_store import MemoryFileStore
 from tests.integration.functions.sweeps.parts import sweep_deps
 
 NOW = datetime.now(UTC)
@@ -59,6 +61,13 @@ NEVER = {
     "a top-up": "INSERT INTO balance_topups (client_id, order_id, requested_amount, created_at)"
     " VALUES ('c', 'o', 1, %(at)s)",
 }
+
+
+JOB = (
+    "INSERT INTO station_jobs (id, station_id, kind, state, location, object_key, requested_by, expires_at, created_at,"
+    " updated_at) VALUES (%(name)s, 's-1', 'log', '{state}', '', 'logs/' || %(name)s, 'test',"
+    " %(at)s + interval '1 hour', %(at)s, %(at)s)"
+)
 
 
 @pytest.fixture
@@ -130,3 +139,76 @@ async def test_months_come_and_go(deps: SweepDeps, owner: psycopg.Connection[tup
     assert (counts["partitions_made"], counts["partitions_dropped"], counts["ocpp_meter_values"]) == (1, 2, 1)
     counts = await housekeeping.run(deps, NOW)
     assert (counts["partitions_made"], counts["partitions_dropped"]) == (0, 0)
+
+
+def files(deps: SweepDeps) -> MemoryFileStore:
+    assert isinstance(deps.files, MemoryFileStore)
+    return deps.files
+
+
+def add_job(conn: psycopg.Connection[tuple[object, ...]], deps: SweepDeps, state: str, days: float, name: str) -> None:
+    """A job whose link ends an hour after its begin, and whose charger has uploaded its file."""
+    insert(conn, JOB.replace("{state}", state), days, name)
+    files(deps).put(f"logs/{name}", 12)
+
+
+def job_files(conn: psycopg.Connection[tuple[object, ...]]) -> dict[object, object]:
+    return dict(conn.execute("SELECT id, object_key FROM station_jobs").fetchall())  # type: ignore[arg-type]
+
+
+async def test_uploads_leave_with_their_jobs_and_those_of_cancelled_jobs_when_their_links_end(
+    deps: SweepDeps, owner: psycopg.Connection[tuple[object, ...]]
+) -> None:
+    hour = 1 / 24
+    add_job(owner, deps, "cancelled", 2.1 * hour, "cancelled")
+    add_job(owner, deps, "cancelled", 1.9 * hour, "cancelled-with-an-upload-on-its-way")
+    add_job(owner, deps, "running", 1000, "open")
+    for state in ("succeeded", "failed", "expired", "cancelled"):
+        add_job(owner, deps, state, 90.01, f"{state}-old")
+        if state != "cancelled":
+            add_job(owner, deps, state, 89.99, f"{state}-young")
+    counts = await housekeeping.run(deps, NOW)
+    assert (counts["files_removed"], counts["station_jobs"]) == (5, 4)
+    young = {"cancelled-with-an-upload-on-its-way", "open", "succeeded-young", "failed-young", "expired-young"}
+    assert job_files(owner) == {"cancelled": None, **{name: f"logs/{name}" for name in young}}
+    assert set(files(deps).files) == {f"logs/{name}" for name in young}
+    counts = await housekeeping.run(deps, NOW)
+    assert (counts["files_removed"], counts["station_jobs"]) == (0, 0)
+
+
+async def test_a_job_stays_as_long_as_its_file(
+    deps: SweepDeps, owner: psycopg.Connection[tuple[object, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store is away, or the process dies between store and database: nothing is forgotten."""
+    add_job(owner, deps, "succeeded", 100, "old")
+    whole = files(deps).delete
+
+    async def away(key: str) -> None:
+        raise ServiceUnavailable("the file store does not answer")
+
+    monkeypatch.setattr(files(deps), "delete", away)
+    counts = await housekeeping.run(deps, NOW)
+    assert (counts["files_removed"], counts["station_jobs"]) == (0, 0)
+
+    async def dies_after(key: str) -> None:
+        await whole(key)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(files(deps), "delete", dies_after)
+    with pytest.raises(KeyboardInterrupt):
+        await housekeeping.run(deps, NOW)
+    assert job_files(owner) == {"old": "logs/old"}
+    monkeypatch.setattr(files(deps), "delete", whole)
+    counts = await housekeeping.run(deps, NOW)
+    assert (counts["files_removed"], counts["station_jobs"]) == (1, 1)
+    assert (job_files(owner), files(deps).files) == ({}, {})
+
+
+async def test_many_files_leave_in_batches(
+    deps: SweepDeps, owner: psycopg.Connection[tuple[object, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(housekeeping, "_FILES", 10)
+    for number in range(25):
+        add_job(owner, deps, "failed", 100, str(number))
+    assert (await housekeeping.run(deps, NOW))["files_removed"] == 25
+    assert files(deps).files == {}

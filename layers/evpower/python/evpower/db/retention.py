@@ -45,7 +45,13 @@ def purges(settings: Settings) -> tuple[Purge, ...]:
         # What nobody could explain stays as long as the books must be explained.
         Purge("payment_inbox", "received_at", audit, "state <> 'received'"),
         Purge("station_commands", "created_at", events, "status NOT IN ('queued', 'sent')"),
-        Purge("station_jobs", "created_at", events, "state NOT IN ('requested', 'accepted', 'running')"),
+        # Its file goes first (jobs.service.files_to_remove): without the row nobody would know of it.
+        Purge(
+            "station_jobs",
+            "created_at",
+            events,
+            "state NOT IN ('requested', 'accepted', 'running') AND object_key IS NULL",
+        ),
         Purge("station_certificates", "requested_at", events, "state IN ('rejected', 'failed') AND revoked_at IS NULL"),
         Purge("push_outbox", "created_at", events, "state IN ('done', 'failed')"),
         Purge("reservations", "created_at", events, "state NOT IN ('requested', 'accepted')"),

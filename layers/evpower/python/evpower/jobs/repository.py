@@ -189,6 +189,22 @@ async def expire(conn: Conn, now: datetime, error: str, limit: int) -> int:
     return cursor.rowcount
 
 
+async def files_to_remove(conn: Conn, unwanted: datetime, old: datetime, limit: int) -> dict[str, str]:
+    """Job id -> key in our store: of cancelled jobs that ended before ``unwanted``, and of all made before ``old``."""
+    cursor = await conn.execute(
+        """SELECT id, object_key FROM station_jobs
+            WHERE object_key IS NOT NULL AND state NOT IN ('requested', 'accepted', 'running')
+              AND (created_at < %(old)s OR (state = 'cancelled' AND expires_at <= %(unwanted)s))
+            ORDER BY created_at, id LIMIT %(limit)s""",
+        {"unwanted": unwanted, "old": old, "limit": limit},
+    )
+    return {row["id"]: row["object_key"] for row in await cursor.fetchall()}
+
+
+async def file_removed(conn: Conn, job_ids: Sequence[str]) -> None:
+    await conn.execute("UPDATE station_jobs SET object_key = NULL WHERE id = ANY (%s)", (list(job_ids),))
+
+
 # --- Firmware files -----------------------------------------------------------------------------------------------
 
 _MAY_SEE = "(%(everything)s OR f.owner_id IS NULL OR f.owner_id = %(owner)s)"

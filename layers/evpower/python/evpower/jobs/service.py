@@ -5,9 +5,9 @@ A job's command tells whether the charger took it; the charger's notifications t
 security extension name the job by its requestId; those of the core name none, so they mean the newest one.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from evpower.clock import iso_z
@@ -35,6 +35,8 @@ MAX_OPEN = 5
 """Open jobs of one station, firmware and logs each. A charger does one at a time; more are a mistake."""
 LONGEST_LINK = 512
 """Characters of a location in GetLog and SignedUpdateFirmware (security whitepaper); the core sets no bound."""
+UPLOAD_TAIL = timedelta(hours=1)
+"""An upload that began just before its link ended may be on its way for this long."""
 _ACTION = {kind: action for action, kind in KIND_OF.items()}
 _NUMBERED = (JobKind.SIGNED_FIRMWARE, JobKind.LOG)
 _FILE_NAME_MAX = 255
@@ -225,6 +227,38 @@ async def find(conn: Conn, station_id: str, job_id: str) -> Job:
 async def page(conn: Conn, station_id: str, wanted: JobFilter, now: datetime, limit: int) -> list[Job]:
     """Jobs of the station, newest first."""
     return await repository.jobs(conn, station_id, wanted, now, limit)
+
+
+def require_file(job: Job, now: datetime) -> str:
+    """Key of the job's upload in our store, whether it has come or not.
+
+    A job without an end may have brought its file all the same: not every charger tells. One that was cancelled is
+    unwanted, and what its charger uploads by the link that it still has is removed.
+
+    Raises:
+        NotFound: the job was cancelled, uploads to another place or nothing, or its file is not kept any more.
+    """
+    if not job.kind.uploads:
+        raise NotFound("the job is a firmware update: it brings no file")
+    if job.seen(now)[0] is JobState.CANCELLED:
+        raise NotFound("the job was cancelled: its file is not kept, begin a new one")
+    if job.object_key is None:
+        raise NotFound("the file is not in our store: the job has a location of its own, or is too old")
+    return job.object_key
+
+
+async def files_to_remove(conn: Conn, now: datetime, kept_for: timedelta, limit: int) -> dict[str, str]:
+    """Files that nobody shall get any more, by job: of cancelled jobs, once their upload link is dead, and old ones.
+
+    The caller removes them from the store between two transactions and tells :func:`files_removed`. A crash in between
+    removes them again, which is harmless; the row is purged only after its file.
+    """
+    return await repository.files_to_remove(conn, now - UPLOAD_TAIL, now - kept_for, limit)
+
+
+async def files_removed(conn: Conn, job_ids: Collection[str]) -> None:
+    """The store has these jobs' files no more."""
+    await repository.file_removed(conn, list(job_ids))
 
 
 async def expire(conn: Conn, now: datetime, limit: int = 100) -> int:
