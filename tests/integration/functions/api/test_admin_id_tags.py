@@ -51,9 +51,12 @@ async def test_a_card_is_given_changed_found_and_blocked(staff: Api) -> None:
 
 
 async def test_a_tag_is_one_clients_in_whatever_letter_case(staff: Api) -> None:
-    await card(staff)
-    body = {"id_tag": TAG.lower(), "client_id": OTHER}
-    await staff.fails("POST", CARDS, body, client=ROOT, status=400, code="invalid_request")
+    made = await card(staff)
+    for tag in (TAG, TAG.lower()):
+        body = {"id_tag": tag, "client_id": OTHER}
+        refused = await staff.fails("POST", CARDS, body, client=ROOT, status=409, code="id_tag_exists")
+        assert (refused["card_id"], "already" in refused["reason"]) == (made["id"], True)
+    assert (await staff.ok("GET", CARDS, client=ROOT))["data"]["total"] == 1
     await staff.fails(
         "POST", CARDS, {"id_tag": "NEW", "client_id": "nobody"}, client=ROOT, status=404, code="client_not_found"
     )

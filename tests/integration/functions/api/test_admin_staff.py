@@ -106,9 +106,10 @@ async def test_phones_that_cannot_become_operators(world: Api) -> None:
     await world.sql("UPDATE users SET phone = '0700000124' WHERE id = %s", SECOND)  # as the earlier system wrote it
     for phone in (PHONE, "+996700000124"):
         answer = await world.fails(
-            "POST", OPERATORS, {"phone": phone}, client=FIRST, status=400, code="invalid_request"
+            "POST", OPERATORS, {"phone": phone}, client=FIRST, status=400, code="already_registered"
         )
         assert "уже зарегистрирован" in answer["error"]
+        assert answer["field"] == "phone"
     for phone in ("123456789012345678", "not a phone", "12", "", None, 700000125):
         await world.fails("POST", OPERATORS, {"phone": phone}, client=FIRST, status=422, code="validation_error")
     answers = await asyncio.gather(
@@ -199,7 +200,11 @@ async def test_creating_users(world: Api) -> None:
     logged = str(await world.sql("SELECT * FROM audit_logs"))
     assert "correct horse" not in logged
     assert digest not in logged
-    await world.fails("POST", USERS, body, client=ROOT, status=400, code="invalid_request")
+    refused = await world.fails("POST", USERS, body, client=ROOT, status=409, code="already_registered")
+    assert refused["field"] == "email"
+    taken = {**body, "email": "third@example.com", "phone": PHONE}
+    refused = await world.fails("POST", USERS, taken, client=ROOT, status=409, code="already_registered")
+    assert refused["field"] == "phone"
     for wrong in (
         {"password": "short"},
         {"password": None},

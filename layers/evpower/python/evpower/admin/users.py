@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from psycopg.errors import UniqueViolation
 
-from evpower.admin.failures import AlreadyRegistered, OwnAccount
+from evpower.admin.failures import AlreadyRegistered, OperatorRegistered, OwnAccount
 from evpower.admin.models import NewUser, Page, Role, Slice, StaffMember, UserFilter, UserRecord
 from evpower.admin.repository import clients
 from evpower.admin.repository import users as rows
@@ -38,11 +38,14 @@ async def create_operator(
     """D13: an operator who signs in with this phone. A superadmin may name the admin it works for.
 
     Raises:
-        AlreadyRegistered: the phone is a client's or a staff member's.
+        OperatorRegistered: the phone is a client's or a staff member's.
         ValidationFailed: not a phone, or no such admin.
     """
     employer = (admin_id or _employer(by)) if by.is_superadmin else by.id
-    return await create(conn, NewUser(Role.OPERATOR, phone=phone, name=name, admin_id=employer))
+    try:
+        return await create(conn, NewUser(Role.OPERATOR, phone=phone, name=name, admin_id=employer))
+    except AlreadyRegistered as error:
+        raise OperatorRegistered(error.reason, **error.details) from error
 
 
 def _employer(by: StaffMember) -> str:
@@ -97,14 +100,15 @@ async def create(conn: Conn, new: NewUser) -> UserRecord:
             raise _wrong("phone") from error
         assert new.phone is not None
         if await rows.phone_is_known(conn, phones.spellings(new.phone)):
-            raise AlreadyRegistered
+            raise AlreadyRegistered("a client or a member of staff has this phone", field="phone")
     if new.admin_id is not None:
         await _require_admin(conn, new.admin_id)
     user_id = new_id()
     try:
         await rows.insert(conn, user_id, new)
     except UniqueViolation as error:
-        raise AlreadyRegistered from error
+        field = "phone" if "phone" in (error.diag.constraint_name or "") else "email"
+        raise AlreadyRegistered("another account has it", field=field) from error
     return await find(conn, user_id)
 
 

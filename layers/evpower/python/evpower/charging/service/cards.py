@@ -7,20 +7,21 @@ from evpower.accounts.models import ClientStatus
 from evpower.charging.repository import id_tags, sessions
 from evpower.charging.staff_models import Card, CardChange, NewCard
 from evpower.db import Conn
-from evpower.errors import ClientDeleted, InvalidRequest, NotFound, SessionAlreadyActive
+from evpower.errors import ClientDeleted, NotFound, SessionAlreadyActive
+from evpower.errors.base import Declared, error
 
 
 class CardTaken(
-    InvalidRequest,
-    spec={
-        "texts": {
-            "ru": "Карта с таким номером уже есть.",
-            "ky": "Мындай номерлүү карта мурунтан бар.",
-            "en": "There is a card with this tag already.",
-        }
-    },
+    Declared,
+    spec=error(
+        "id_tag_exists",
+        409,
+        "Карта с таким номером уже есть.",
+        "Мындай номерлүү карта мурунтан бар.",
+        "There is a card with this tag already.",
+    ),
 ):
-    """The tag belongs to a card, in whatever letter case."""
+    """The tag belongs to a card, in whatever letter case; ``details['card_id']`` names it."""
 
 
 async def create_card(conn: Conn, card: NewCard, now: datetime) -> Card:
@@ -33,7 +34,8 @@ async def create_card(conn: Conn, card: NewCard, now: datetime) -> Card:
     await _require_holder(conn, card.client_id)
     made = await id_tags.insert(conn, card, now)
     if made is None:
-        raise CardTaken
+        other = await id_tags.by_tag(conn, card.id_tag)
+        raise CardTaken("a card has this tag already: change or remove that one", card_id=other.id if other else None)
     return made
 
 
