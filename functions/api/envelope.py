@@ -16,6 +16,8 @@ from functions.api.context import RequestContext
 # What is wrong with a request is told to its developer in English, whatever the driver's language. Not where it would
 # help somebody who tries credentials, and not for faults of ours.
 _EXPLAINED = frozenset(range(400, 500)) - {401, 403}
+_DETAIL_MAX = 1000
+"""Characters; the list of all actions fits."""
 
 
 class JsonResponse(JSONResponse):
@@ -66,11 +68,15 @@ def respond(error: EvPowerError, context: RequestContext, headers: Mapping[str, 
 
 
 def field_names(errors: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
-    """Which members of a request are wrong and how, from pydantic's list: ``[{"field": "amount", "problem": ...}]``."""
+    """Which members of a request are wrong and how, from pydantic's list: ``[{"field", "problem", "detail"}]``.
+
+    ``problem`` is a machine word, ``detail`` a sentence in English with the bound or the words that are allowed.
+    """
     found: list[dict[str, str]] = []
     for error in errors:
         location = [str(part) for part in error["loc"] if part not in ("body", "query", "path", "header")]
         if error["type"].startswith("union_tag_"):  # the member that tells which of several bodies this is
             location.append(str(error["ctx"]["discriminator"]).strip("'"))
-        found.append({"field": ".".join(location) or "body", "problem": str(error["type"])})
+        detail = str(error["msg"])[:_DETAIL_MAX]
+        found.append({"field": ".".join(location) or "body", "problem": str(error["type"]), "detail": detail})
     return found

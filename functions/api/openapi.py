@@ -176,7 +176,10 @@ def _error(status: str) -> dict[str, Any]:
         "correlation_id": _CORRELATION_ID,
     }
     if status == "422":
-        example |= {"field": "amount", "fields": [{"field": "amount", "problem": "missing"}]}
+        example |= {
+            "field": "amount",
+            "fields": [{"field": "amount", "problem": "missing", "detail": "Field required"}],
+        }
     if status == "429":
         example["retry_after_seconds"] = 17
     if status == "402":

@@ -138,7 +138,8 @@ async def _known_query(request: Request, staff: Annotated[StaffCaller, Depends(r
 
 def _unknown_name(name: str, known: frozenset[str]) -> dict[str, str]:
     close = get_close_matches(name.lower(), known, n=1)
-    return {"field": name, "problem": "unknown_parameter", **({"did_you_mean": close[0]} if close else {})}
+    told = {"field": name, "problem": "unknown_parameter", "detail": "the route reads no such parameter"}
+    return {**told, "did_you_mean": close[0]} if close else told
 
 
 def staff_router(prefix: str) -> APIRouter:
@@ -149,13 +150,13 @@ def staff_router(prefix: str) -> APIRouter:
 def _manager(caller: Annotated[StaffCaller, Depends(require_staff)]) -> StaffCaller:
     """Admins and superadmins."""
     if caller.member.role is Role.OPERATOR:
-        raise Forbidden
+        raise Forbidden(required_role=Role.ADMIN.value)
     return caller
 
 
 def _superadmin(caller: Annotated[StaffCaller, Depends(require_staff)]) -> StaffCaller:
     if not caller.member.is_superadmin:
-        raise Forbidden
+        raise Forbidden(required_role=Role.SUPERADMIN.value)
     return caller
 
 

@@ -108,7 +108,7 @@ async def change_balance(
 
     async def work(conn: Conn) -> tuple[LedgerEntry, Mapping[str, Any]]:
         if client_id == staff.member.id:  # who gives money gives it to others
-            raise OwnAccount
+            raise OwnAccount("it is your own account: ask somebody else")
         entry = await adjustment.adjust(conn, wish)
         return entry, {"ledger_id": entry.id, "repeated": not entry.created}
 

@@ -103,7 +103,7 @@ async def send_command(
     async def work(conn: Conn) -> tuple[Command, Mapping[str, Any]]:
         station = await admin.station(conn, staff.scope, station_id)
         if body.action in desk.MANAGED and staff.member.role is Role.OPERATOR:
-            raise Forbidden
+            raise Forbidden(required_role=Role.ADMIN.value)
         order = Order(
             station_id=station.id,
             action=body.action,

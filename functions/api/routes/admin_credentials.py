@@ -48,6 +48,10 @@ async def _overview(conn: Conn, staff: StaffCaller, ref: str) -> _Overview:
     return station.id, *await key_rotation.overview(conn, station.id)
 
 
+def _wrong(field: str, problem: str, reason: str) -> ValidationFailed:
+    return ValidationFailed(reason, field=field, fields=[{"field": field, "problem": problem, "detail": reason}])
+
+
 @routes.get("/{station_id}/credentials", response_model=CredentialsAnswer, summary="How a station proves itself")
 async def credentials(station_id: IdIn, staff: StaffParam) -> CredentialsAnswer:
     """Security profile, and the keys that are on their way. Keys themselves are never shown."""
@@ -90,7 +94,7 @@ async def new_key(
     """
     if body.key is not None and body.delivery == "send":
         reason = "a key that is sent is made here: leave it out"
-        raise ValidationFailed(reason, fields=[{"field": "key", "problem": "not allowed"}])
+        raise _wrong("key", "not allowed", reason)
     now = deps.clock.now()
 
     async def work(conn: Conn) -> tuple[tuple[str, Command | None, str | None], Mapping[str, Any]]:
@@ -161,7 +165,7 @@ async def security_profile(
     wanted, now = body.security_profile, deps.clock.now()
     if body.delivery == "send" and wanted == 0:
         reason = "a charger goes only upward by command, to 1, 2 or 3"
-        raise ValidationFailed(reason, fields=[{"field": "security_profile", "problem": "out of bounds"}])
+        raise _wrong("security_profile", "out of bounds", reason)
 
     async def work(conn: Conn) -> tuple[tuple[StationSecurity, Command | None], Mapping[str, Any]]:
         station = await admin.station(conn, staff.scope, station_id)

@@ -296,7 +296,7 @@ CASES: tuple[Case, ...] = (
     Case(
         "POST",
         f"{V1}/admin/quarantined-messages/{{message_id}}/apply",
-        managers((400, "invalid_request"), outside=NOT_FOUND),
+        managers(CONFLICT, outside=NOT_FOUND),
         {"transaction_id": 1, "note": "of another station"},
         MESSAGE_PATH,
     ),

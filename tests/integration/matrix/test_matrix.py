@@ -132,3 +132,19 @@ def test_refusals_are_envelopes_that_say_nothing_of_others(outcomes: Outcome) ->
         assert None not in body.values()
         if status in (401, 403):
             assert CLIENT not in text
+
+
+# Codes that say nothing by themselves.
+_VAGUE = {"invalid_request", "not_found", "state_conflict", "validation_error"}
+
+
+def test_refusals_of_the_staffs_routes_say_what_is_wrong(outcomes: Outcome) -> None:
+    refused = {
+        key: body
+        for key, (status, code, body, _) in outcomes.items()
+        if "/admin/" in key[1] and status >= 400 and code in _VAGUE
+    }
+    assert len({path for _, path, _ in refused}) > 20
+    silent = {key for key, body in refused.items() if not (body.get("reason") or body.get("fields"))}
+    assert silent == set()
+    assert all("detail" in item for body in refused.values() for item in body.get("fields", []))

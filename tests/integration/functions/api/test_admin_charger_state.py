@@ -196,7 +196,7 @@ async def test_only_managers_change_lists_and_only_cards_are_in_them(staff: Api)
     body = {"enabled": True, "id_tags": ["NOBODYS"]}
     await staff.fails("PUT", f"{PATH}/local-list", body, status=403, code="forbidden", **OPERATOR)
     answer = await staff.fails("PUT", f"{PATH}/local-list", body, status=422, code="validation_error", **MANAGER)
-    assert answer["reason"] == "no card has the tag NOBODYS"
+    assert answer["reason"].startswith("no card has the tag NOBODYS: ")
     await staff.fails("POST", f"{PATH}/local-list/sync", {}, status=403, code="forbidden", **OPERATOR)
 
 

@@ -115,7 +115,7 @@ async def test_two_members_of_staff_apply_one_message_at_once(staff: Api) -> Non
     path = f"{MESSAGES}/{await put_aside(staff)}/apply"
     wishes = [{"session_id": started.session_id, **NOTE} for started in (first, second, first, second)]
     answers = await asyncio.gather(*(staff.call("POST", path, wish, client=ROOT) for wish in wishes))
-    assert sorted(answer.status_code for answer in answers) == [200, 200, 400, 400]
+    assert sorted(answer.status_code for answer in answers) == [200, 200, 409, 409]
     assert sorted([await staff.balance(), await staff.balance(OTHER)]) in ([300, 973], [473, 800])
     await books(staff)
 
@@ -123,11 +123,11 @@ async def test_two_members_of_staff_apply_one_message_at_once(staff: Api) -> Non
 @pytest.mark.parametrize(
     ("payload", "register", "status"),
     [
-        ('{"payload": "nonsense"}', None, 400),
+        ('{"payload": "nonsense"}', None, 422),
         ('{"payload": "nonsense"}', 3000, 200),
-        ('{"meterStop": "3000"}', None, 400),
-        ('{"meterStop": true}', None, 400),
-        ('{"meterStop": 1000000000000000}', None, 400),
+        ('{"meterStop": "3000"}', None, 422),
+        ('{"meterStop": true}', None, 422),
+        ('{"meterStop": 1000000000000000}', None, 422),
         ('{"meterStop": 3000, "timestamp": 5, "reason": [], "idTag": {}}', None, 200),
         ('{"meterStop": 3000, "timestamp": "no time"}', None, 200),
     ],
@@ -146,6 +146,8 @@ async def test_what_a_message_can_be_used_for(staff: Api, payload: str, register
     body = {"transaction_id": started.transaction_id, **NOTE, **({"meter_stop": register} if register else {})}
     answer = await staff.call("POST", f"{MESSAGES}/{message_id}/apply", body, client=ROOT)
     assert answer.status_code == status, answer.text
+    if status == 422:
+        assert (answer.json()["field"], "give meter_stop" in answer.json()["reason"]) == ("meter_stop", True)
     assert await staff.balance() == (973 if status == 200 else 800)
     await books(staff)
 
@@ -159,7 +161,8 @@ async def test_a_message_is_applied_at_its_own_station_only(staff: Api) -> None:
     _session, transaction_id = await charged(staff)
     path = f"{MESSAGES}/{message_id}"
     body = {"transaction_id": transaction_id, **NOTE}
-    await staff.fails("POST", f"{path}/apply", body, client=ROOT, status=400, code="invalid_request")
+    refused = await staff.fails("POST", f"{path}/apply", body, client=ROOT, status=409, code="state_conflict")
+    assert f"{SECOND_STATION} has no such transaction" in refused["reason"]
     await staff.fails(
         "POST", f"{path}/apply", {"session_id": "none", **NOTE}, client=ROOT, status=404, code="session_not_found"
     )
@@ -182,8 +185,10 @@ async def test_a_dismissed_message_stays_dismissed(staff: Api) -> None:
             "dismissed", FIRST_OPERATOR, NOTE["note"],
         )  # fmt: skip
     body = {"transaction_id": transaction_id, **NOTE}
-    await staff.fails("POST", f"{path}/apply", body, client=FIRST, status=400, code="invalid_request")
-    await staff.fails("POST", f"{path}/apply", body, client=FIRST_OPERATOR, status=403, code="forbidden")
+    refused = await staff.fails("POST", f"{path}/apply", body, client=FIRST, status=409, code="state_conflict")
+    assert (refused["resolved_as"], "was dismissed" in refused["reason"]) == ("dismissed", True)
+    refused = await staff.fails("POST", f"{path}/apply", body, client=FIRST_OPERATOR, status=403, code="forbidden")
+    assert refused["required_role"] == "admin"
 
 
 # --- Sessions for review ------------------------------------------------------------------------------------------
@@ -294,9 +299,10 @@ async def test_who_may_correct_what(staff: Api) -> None:
     await staff.fails("GET", review(session_id), client=SECOND, status=404, code="session_not_found")
     await staff.fails("POST", f"{review(session_id)}/close", NOTE, client=SECOND, status=404, code="session_not_found")
     live = await start(staff)
-    await staff.fails(
-        "POST", f"{review(str(live.session_id))}/adjust", body, client=FIRST, status=400, code="invalid_request"
+    refused = await staff.fails(
+        "POST", f"{review(str(live.session_id))}/adjust", body, client=FIRST, status=409, code="state_conflict"
     )
+    assert (refused["state"], "still runs" in refused["reason"]) == ("charging", True)
     # Who gives money gives it to others.
     await staff.add_client(FIRST)
     own = await add_session(staff, FIRST_STATION, client_id=FIRST)

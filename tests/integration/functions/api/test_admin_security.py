@@ -42,7 +42,7 @@ async def test_a_key_is_sent_and_shown_to_nobody(world: Api) -> None:
     assert set(command.payload["value"]) == {"sealed"}
     (key,) = await new_keys(world)
     assert (key["id"], key["state"], key["created_by"]) == (data["new_key_id"], "waiting", f"staff:{FIRST}")
-    await world.fails("POST", f"{BASE}/credentials/key", {}, status=409, code="invalid_request", client=FIRST)
+    await world.fails("POST", f"{BASE}/credentials/key", {}, status=409, code="state_conflict", client=FIRST)
     (row, refusal) = await world.sql("SELECT * FROM audit_logs WHERE operation = 'admin.station_key' ORDER BY id")
     assert row["details"] == {"station_id": STATION, "delivery": "send", "new_key_id": data["new_key_id"],
                               "command_id": command.id}  # fmt: skip
@@ -93,10 +93,10 @@ async def test_a_key_can_be_withdrawn_before_its_use(world: Api) -> None:
     await world.fails("DELETE", path, status=404, code="not_found", client=FIRST)
     sent = await accepted(world, "POST", "/credentials/key", {})
     path = f"{BASE}/credentials/new-keys/{sent['new_key_id']}"
-    await world.fails("DELETE", path, status=409, code="invalid_request", client=FIRST)  # it waits for its charger
+    await world.fails("DELETE", path, status=409, code="state_conflict", client=FIRST)  # it waits for its charger
     await world.sql("UPDATE station_commands SET status = 'timed_out'")
     assert [key["state"] for key in await new_keys(world)] == ["unknown"]
-    await world.fails("DELETE", path, status=409, code="invalid_request", client=FIRST)  # the charger may have it
+    await world.fails("DELETE", path, status=409, code="state_conflict", client=FIRST)  # the charger may have it
     await world.ok("DELETE", f"{path}?force=true", client=FIRST)
     assert await new_keys(world) == []
 
@@ -116,7 +116,7 @@ async def test_a_profile_goes_up_only_with_what_it_needs(world: Api) -> None:
     async def refused(profile: int, why: str) -> None:
         answer = await world.fails(
             "PUT", f"{BASE}/credentials/security-profile", {"security_profile": profile}, client=FIRST,
-            status=409, code="invalid_request", headers={"Accept-Language": "en"},
+            status=409, code="state_conflict", headers={"Accept-Language": "en"},
         )  # fmt: skip
         assert why in answer["message"]
 
@@ -152,7 +152,7 @@ async def test_a_profile_goes_up_only_with_what_it_needs(world: Api) -> None:
 async def test_a_profile_that_nobody_could_satisfy_is_not_recorded(world: Api) -> None:
     body = {"security_profile": 2, "delivery": "record"}
     path = f"{BASE}/credentials/security-profile"
-    await world.fails("PUT", path, body, status=409, code="invalid_request", client=FIRST)
+    await world.fails("PUT", path, body, status=409, code="state_conflict", client=FIRST)
     await world.ok("POST", f"{BASE}/credentials/key", {"delivery": "by_hand"}, client=FIRST)
     await world.ok("PUT", path, body, client=FIRST)
 

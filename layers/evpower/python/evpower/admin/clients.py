@@ -56,7 +56,7 @@ async def set_status(conn: Conn, by: StaffMember, client_id: str, status: str) -
     if client.status in (ClientStatus.PENDING_DELETION, ClientStatus.DELETED):
         raise ClientDeleted
     if client_id == by.id:
-        raise OwnAccount
+        raise OwnAccount("it is your own account: ask somebody else")
     staff = await users.find(conn, client_id)
     if staff is not None and not by.is_superadmin and staff.admin_id != by.id:
         raise Forbidden

@@ -34,7 +34,7 @@ async def card(conn: Conn, card_id: int) -> CardRecord:
     """Raises: NotFound."""
     found = await cards.find(conn, card_id)
     if found is None:
-        raise NotFound
+        raise NotFound("no such card")
     return found
 
 
@@ -81,7 +81,7 @@ async def apply_stop(conn: Conn, by: StaffMember, wish: StopToApply, now: dateti
 async def _message(conn: Conn, scope: Scope, message_id: int) -> QuarantinedMessage:
     found = await quarantine.find(conn, scope, message_id)
     if found is None:
-        raise NotFound
+        raise NotFound("no such message")
     return found
 
 
@@ -135,7 +135,7 @@ async def adjust_session(
     if session is None:
         raise SessionNotFound
     if session.client_id == by.id:
-        raise OwnAccount
+        raise OwnAccount("the session is your own: ask somebody else")
     return await charging.adjust_session(conn, wish, now)
 
 

@@ -119,7 +119,7 @@ async def stations_at(conn: Conn, scope: Scope, location_id: str) -> list[str]:
     """
     found = await stations.at_location(conn, scope, location_id)
     if found is None:
-        raise NotFound
+        raise NotFound("no such location")
     return found
 
 

@@ -20,8 +20,8 @@ from evpower.ids import new_id
 MAX_OPERATORS = 1000
 
 
-def _wrong(field: str) -> ValidationFailed:
-    return ValidationFailed(field=field, fields=[{"field": field, "problem": "value_error"}])
+def _wrong(field: str, why: str) -> ValidationFailed:
+    return ValidationFailed(why, field=field, fields=[{"field": field, "problem": "value_error", "detail": why}])
 
 
 # --- Operators ----------------------------------------------------------------------------------------------------
@@ -50,7 +50,7 @@ async def create_operator(
 
 def _employer(by: StaffMember) -> str:
     if by.id == "master":  # the key is nobody whose operator one could be
-        raise _wrong("admin_id")
+        raise _wrong("admin_id", "the master key must name the admin that the operator works for")
     return by.id
 
 
@@ -62,7 +62,7 @@ async def set_operator_active(conn: Conn, by: StaffMember, user_id: str, *, acti
     """
     found = await rows.lock(conn, user_id)
     if found is None or found.role is not Role.OPERATOR or not (by.is_superadmin or found.admin_id == by.id):
-        raise NotFound
+        raise NotFound("no such operator")
     return await _set_active(conn, found, active=active)
 
 
@@ -82,7 +82,7 @@ async def find(conn: Conn, user_id: str) -> UserRecord:
     """
     found = await rows.find(conn, user_id)
     if found is None:
-        raise NotFound
+        raise NotFound("no such staff account")
     return found
 
 
@@ -97,7 +97,7 @@ async def create(conn: Conn, new: NewUser) -> UserRecord:
         try:
             new = replace(new, phone=phones.normalise(new.phone))
         except phones.BadPhone as error:
-            raise _wrong("phone") from error
+            raise _wrong("phone", "is not a phone number") from error
         assert new.phone is not None
         if await rows.phone_is_known(conn, phones.spellings(new.phone)):
             raise AlreadyRegistered("a client or a member of staff has this phone", field="phone")
@@ -115,7 +115,7 @@ async def create(conn: Conn, new: NewUser) -> UserRecord:
 async def _require_admin(conn: Conn, user_id: str) -> None:
     admin = await rows.find(conn, user_id)
     if admin is None or admin.role is Role.OPERATOR:
-        raise _wrong("admin_id")
+        raise _wrong("admin_id", "is no admin or superadmin")
 
 
 async def change(
@@ -162,10 +162,10 @@ async def set_active(conn: Conn, by: StaffMember, user_id: str, *, active: bool)
 
 async def _other(conn: Conn, by: StaffMember, user_id: str) -> UserRecord:
     if user_id == by.id:
-        raise OwnAccount
+        raise OwnAccount("it is your own account: ask another superadmin")
     found = await rows.lock(conn, user_id)
     if found is None:
-        raise NotFound
+        raise NotFound("no such staff account")
     return found
 
 

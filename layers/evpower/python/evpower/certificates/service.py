@@ -101,7 +101,11 @@ async def install(conn: Conn, station_id: str, use: CertificateUse, text: str, b
     try:
         reading.read_root(text, now)
     except NotUsable as fault:
-        raise ValidationFailed(str(fault), fields=[{"field": "certificate", "problem": "not usable"}]) from fault
+        raise ValidationFailed(
+            str(fault),
+            field="certificate",
+            fields=[{"field": "certificate", "problem": "not usable", "detail": str(fault)}],
+        ) from fault
     return await _command(
         conn, station_id, "InstallCertificate", {"certificateType": use.value, "certificate": text}, by, now
     )
@@ -140,7 +144,7 @@ async def revoke(conn: Conn, station_id: str, certificate_id: str, by: str, now:
     security, _ = await key_rotation.overview(conn, station_id)
     found = await repository.revoke(conn, station_id, certificate_id, by, now)
     if found is None:
-        raise NotFound("no such certificate")
+        raise NotFound("no such certificate was issued to the station")
     if found.command_id is not None:
         # Use case: it has not reached the charger, which would take it over and be refused with it.
         await commands.cancel_waiting(conn, station_id, found.command_id, by, now)

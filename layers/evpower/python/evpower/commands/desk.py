@@ -82,5 +82,5 @@ async def _judge(conn: Conn, order: Order, now: datetime) -> Command | None:
     if order.action == REMOTE_START:
         verdict = await charging.authorize(conn, order.station_id, str(payload["idTag"]), now)
         if verdict.status != "Accepted":
-            raise ValidationFailed(f"the tag may not charge here now: {verdict.status}", field="idTag")
+            raise ValidationFailed(f"the tag may not charge here now ({verdict.status}): {verdict.why}", field="idTag")
     return None

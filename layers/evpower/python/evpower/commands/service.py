@@ -85,7 +85,9 @@ async def cancel(conn: Conn, station_id: str, command_id: str, by: str, now: dat
         error=f"taken back by {by}",
         now=now,
     ):
-        raise StateConflict("the command has been written to the charger, or has ended")
+        command = await repository.get(conn, command_id) or command
+        told = "it has been written to the charger" if command.status is CommandStatus.SENT else "it has ended"
+        raise StateConflict(f"only a waiting command can be taken back: {told}", status=command.status.value)
     cancelled = await repository.get(conn, command_id)
     assert cancelled is not None
     return cancelled

@@ -26,7 +26,7 @@ async def announce(
         IdempotencyConflict: the id is another file's.
     """
     if await repository.count_firmware(conn) >= MAX_FILES:
-        raise StateConflict(f"{MAX_FILES} firmware files are kept")
+        raise StateConflict(f"{MAX_FILES} firmware files are kept: retire one")
     values: dict[str, Any] = {name: getattr(new, name) for name in NewFirmware.__slots__}
     row = {
         **values,
@@ -62,7 +62,7 @@ async def _own(conn: Conn, scope: Scope, firmware_id: str) -> FirmwareFile:
     """The file, locked, for somebody who may change it. Everybody's files are changed by who sees everything."""
     file = await find(conn, scope, firmware_id, lock=True)
     if file.owner_id is None and not scope.everything:
-        raise Forbidden
+        raise Forbidden(required_role="superadmin")  # everybody's file
     return file
 
 
@@ -83,13 +83,13 @@ async def confirm(conn: Conn, scope: Scope, firmware_id: str, stored: StoredFile
     """
     file = await _own(conn, scope, firmware_id)
     if file.state is FirmwareState.RETIRED:
-        raise StateConflict("the file was retired")
+        raise StateConflict("the file was retired: announce it anew")
     if stored is None:
-        raise StateConflict("the file was not uploaded")
+        raise StateConflict("the file was not uploaded: PUT it to upload.url with upload.headers first")
     if stored.size_bytes != file.size_bytes:
-        raise StateConflict(f"the file has {stored.size_bytes} bytes, not {file.size_bytes}")
+        raise StateConflict(f"the file has {stored.size_bytes} bytes, not {file.size_bytes}: upload it again")
     if stored.sha256 is not None and stored.sha256 != file.sha256:
-        raise StateConflict("the file has another checksum")
+        raise StateConflict("the file has another checksum: upload it again")
     await repository.set_firmware_state(conn, file.id, FirmwareState.STORED, now)
     return await find(conn, scope, firmware_id)
 

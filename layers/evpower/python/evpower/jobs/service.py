@@ -54,7 +54,7 @@ async def start(conn: Conn, station_id: str, job_id: str, new: NewJob, now: date
         return found
     family = _family(new.kind)
     if await repository.count_open(conn, station_id, family, now) >= MAX_OPEN:
-        raise StateConflict(f"{MAX_OPEN} jobs of this station are open")
+        raise StateConflict(f"{MAX_OPEN} jobs of this station are open: wait for one, or take back its command")
     if new.kind in _NUMBERED and len(new.location) > LONGEST_LINK:
         raise ServiceUnavailable("the store's link is too long for this message: set FILES_ACCESS_KEY_ID")
     request_id = await repository.next_request_id(conn) if new.kind in _NUMBERED else None

@@ -105,7 +105,9 @@ async def change_entries(
 async def _choose(conn: Conn, station_id: str, id_tags: Sequence[str]) -> None:
     tags = sorted({tag.upper() for tag in id_tags})
     if unknown := await repository.without_card(conn, tags):
-        raise ValidationFailed(f"no card has the tag {', '.join(unknown[:5])}", field="id_tags")
+        raise ValidationFailed(
+            f"no card has the tag {', '.join(unknown[:5])}: create it at /admin/id-tags", field="id_tags"
+        )
     await repository.choose(conn, station_id, tags)
 
 
@@ -143,7 +145,7 @@ async def sync(
     """
     row = await repository.ensure(conn, station_id, now)
     if row.state.busy:
-        raise StateConflict("an update of the list is on its way")
+        raise StateConflict("an update of the list is on its way: wait for its end", state=row.state.value)
     await repository.set_requested_by(conn, station_id, requested_by)
     command = await _begin(conn, row, requested_by, now, full=full or row.is_uncertain, is_retry=False)
     return await view(conn, station_id, now), command

@@ -52,7 +52,9 @@ async def create(conn: Conn, new: NewReservation, now: datetime) -> tuple[Reserv
     await _lock_connectors(conn, new.station_id, new.connector_id)
     other = await repository.live_on(conn, new.station_id, new.connector_id, now)
     if other is not None:
-        raise ConnectorOccupied("the connector is reserved already", reservation_id=other)
+        raise ConnectorOccupied(
+            "the connector is reserved already: cancel that reservation first", reservation_id=other
+        )
     number = await repository.insert(conn, new, id_tag, client_id, now)
     payload: dict[str, Any] = {
         "connectorId": new.connector_id,
@@ -82,7 +84,7 @@ async def _lock_connectors(conn: Conn, station_id: str, number: int) -> None:
         for connector in await stations.connectors(conn, station_id):
             await stations.lock_connector(conn, station_id, connector.connector_number)
     elif await stations.lock_connector(conn, station_id, number) is None:
-        raise ConnectorNotFound
+        raise ConnectorNotFound(f"the station has no connector {number}", field="connector_id")
 
 
 async def get(conn: Conn, station_id: str, number: int, now: datetime) -> Reservation:
@@ -93,7 +95,7 @@ async def get(conn: Conn, station_id: str, number: int, now: datetime) -> Reserv
     """
     found = await repository.find(conn, station_id, number, now)
     if found is None:
-        raise NotFound
+        raise NotFound("the station has no such reservation")
     return found
 
 
@@ -117,12 +119,12 @@ async def cancel(
     """
     found = await repository.find(conn, station_id, number, now, lock=True)
     if found is None:
-        raise NotFound
+        raise NotFound("the station has no such reservation")
     if found.cancelling:
         return found, None
     # Use case: the answer to ReserveNow was lost. The charger may keep the connector, so it is asked to let go.
     if not found.state.live and not (found.state is ReservationState.FAILED and found.expires_at > now):
-        raise StateConflict("the reservation is over", state=found.state.value)
+        raise StateConflict(f"the reservation is over: it is {found.state.value}", state=found.state.value)
     command = await commands.enqueue(
         conn,
         NewCommand(station_id, "CancelReservation", {"reservationId": number}, now + ASK_FOR, requested_by),

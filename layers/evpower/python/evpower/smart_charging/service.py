@@ -47,7 +47,7 @@ async def get(conn: Conn, station_id: str, number: int) -> StoredProfile:
     """
     found = await repository.find(conn, station_id, number)
     if found is None:
-        raise NotFound
+        raise NotFound("the station has no such charging profile")
     return found
 
 
@@ -80,7 +80,7 @@ async def create(conn: Conn, new: NewProfile, now: datetime) -> tuple[StoredProf
     most = (await limits(conn, new.station_id)).max_installed
     most = MAX_INSTALLED if most is None else most
     if len(present) >= most:
-        raise ValidationFailed(f"the charger keeps at most {most} profiles", field="connector_id")
+        raise ValidationFailed(f"the charger keeps at most {most} profiles: delete one", field="connector_id")
     profile = changed(profile, number=await repository.next_number(conn, new.station_id))
     await repository.insert(conn, changed(new, profile=profile), now)
     return await _ask(conn, new.station_id, new.connector_id, profile, new.requested_by, now)
@@ -122,11 +122,11 @@ async def resend(
 async def _changeable(conn: Conn, station_id: str, number: int) -> StoredProfile:
     found = await repository.find(conn, station_id, number, lock=True)
     if found is None:
-        raise NotFound
+        raise NotFound("the station has no such charging profile")
     if not found.state.live and found.state is not ProfileState.FAILED:
-        raise StateConflict("the profile has ended", state=found.state.value)
+        raise StateConflict(f"the profile is {found.state.value}: create a new one", state=found.state.value)
     if found.asking:
-        raise StateConflict("the charger has not answered the last question yet")
+        raise StateConflict("the charger has not answered the last question about it yet: wait for that")
     return found
 
 
@@ -134,13 +134,14 @@ async def _checked(conn: Conn, new: NewProfile, now: datetime) -> Profile:
     profile = new.profile
     rules.check(profile, new.connector_id, await limits(conn, new.station_id), now)
     if new.connector_id and new.connector_id not in await repository.powers(conn, new.station_id):
-        raise ConnectorNotFound
+        raise ConnectorNotFound(f"the station has no connector {new.connector_id}", field="connector_id")
     if profile.purpose is not Purpose.TX:
         return profile
     running = {run.connector_id: run.transaction_id for run in await repository.running(conn, new.station_id)}
     current = running.get(new.connector_id)
     if current is None or profile.transaction_id not in (None, current):
-        raise StateConflict("no such transaction runs on this connector", transaction_id=current)
+        runs = "no transaction runs" if current is None else f"transaction {current} runs"
+        raise StateConflict(f"{runs} on connector {new.connector_id}", transaction_id=current)
     return changed(profile, transaction_id=current)
 
 
@@ -152,7 +153,10 @@ def _check_place(present: list[StoredProfile], connector_id: int, profile: Profi
             profile.purpose,
             profile.stack_level,
         ):
-            raise StateConflict("another profile has this connector, purpose and stack level", profile_id=other.number)
+            raise StateConflict(
+                f"profile {other.number} has this connector, purpose and stack level: replace or delete it",
+                profile_id=other.number,
+            )
 
 
 async def _ask(
@@ -176,11 +180,11 @@ async def delete(
     await repository.lock_station(conn, station_id)
     found = await repository.find(conn, station_id, number, lock=True)
     if found is None:
-        raise NotFound
+        raise NotFound("the station has no such charging profile")
     if found.clearing:
         return found, None
     if not found.state.live and found.state is not ProfileState.FAILED:
-        raise StateConflict("the profile has ended", state=found.state.value)
+        raise StateConflict(f"the profile is {found.state.value}: create a new one", state=found.state.value)
     command = await commands.enqueue(
         conn, NewCommand(station_id, _CLEAR, {"id": number}, now + ASK_FOR, requested_by), now
     )
@@ -228,7 +232,7 @@ async def ask_composite(
         ConnectorNotFound: no such connector.
     """
     if connector_id and connector_id not in await repository.powers(conn, station_id):
-        raise ConnectorNotFound
+        raise ConnectorNotFound(f"the station has no connector {connector_id}", field="connector")
     payload: dict[str, Any] = {"connectorId": connector_id, "duration": seconds}
     if unit is not None:
         payload["chargingRateUnit"] = unit.value

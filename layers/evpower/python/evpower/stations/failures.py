@@ -1,12 +1,11 @@
-"""Failures that only operators of stations meet. The contract has no codes of its own for them (mobile-api.md §8)."""
+"""Failures that only operators of stations meet."""
 
-from evpower.errors import InvalidRequest
+from evpower.errors import StateConflict
 
 
 class CredentialsConflict(
-    InvalidRequest,
+    StateConflict,
     spec={
-        "http_status": 409,
         "texts": {
             "ru": "Сейчас это невозможно для учётных данных этой станции.",
             "ky": "Бул станциянын эсептик маалыматтары үчүн азыр мүмкүн эмес.",

@@ -59,7 +59,7 @@ async def send_new_key(conn: Conn, station_id: str, by: str, now: datetime) -> t
     await _lock(conn, station_id)
     present = await _room(conn, station_id)
     if any(candidate.state == "waiting" for candidate in present):
-        raise CredentialsConflict("a new key already waits for this charger")
+        raise CredentialsConflict("a new key already waits for this charger: wait, or take back its command")
     key = credentials.new_authorization_key()
     command = await _change(conn, station_id, KEY, sealed.seal(key), by, now)
     candidate_id = await _add(conn, station_id, key, KeyDelivery.SEND, command.id, by, now)
@@ -112,7 +112,9 @@ async def withdraw(conn: Conn, station_id: str, candidate_id: str, *, force: boo
     if found.state == "waiting":
         raise CredentialsConflict("the key waits for its charger: take back its command instead")
     if found.state not in ("by_hand", "dead") and not force:
-        raise CredentialsConflict("the charger has this key or may have it: without it, it could be locked out")
+        raise CredentialsConflict(
+            "the charger has this key or may have it, and could be locked out without it; force=true takes the risk"
+        )
     await keys.drop(conn, station_id, candidate_id)
 
 
@@ -153,7 +155,9 @@ async def send_profile(conn: Conn, station_id: str, profile: int, by: str, now: 
     """
     station = await _lock(conn, station_id)
     if station.requested_security_profile is not None and station.request_status in ("queued", "sent"):
-        raise CredentialsConflict("a change of the profile already waits for this charger")
+        raise CredentialsConflict(
+            "a change of the profile already waits for this charger: wait, or take back its command"
+        )
     if profile <= station.security_profile:
         raise CredentialsConflict("a charger goes only upward by command; lower it at the charger, then record it here")
     if profile < 3 and not station.has_key:
@@ -175,7 +179,7 @@ async def record_profile(conn: Conn, station_id: str, profile: int) -> int:
     """
     station = await _lock(conn, station_id)
     if profile in (1, 2) and not station.has_key and not await keys.candidates(conn, station_id):
-        raise CredentialsConflict("the station has no AuthorizationKey: nobody could log in")
+        raise CredentialsConflict("the station has no AuthorizationKey, so nobody could log in: set one first")
     await keys.set_profile(conn, station_id, profile)
     if profile > (station.connection_security or 0):
         await keys.fence(conn, station_id)

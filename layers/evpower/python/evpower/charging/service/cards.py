@@ -54,7 +54,7 @@ async def change_card(conn: Conn, card_id: int, change: CardChange, now: datetim
         await _require_holder(conn, holder)
     before = await id_tags.lock(conn, card_id)
     if before is None:
-        raise NotFound
+        raise NotFound("no such card")
     if holder is not None and holder != before.client_id:
         await _require_idle(conn, before)
     return before, await id_tags.change(conn, card_id, change.values, now) if change.values else before
@@ -70,7 +70,7 @@ async def remove_card(conn: Conn, card_id: int, now: datetime) -> tuple[Card, bo
     """
     card = await id_tags.lock(conn, card_id)
     if card is None:
-        raise NotFound
+        raise NotFound("no such card")
     if await id_tags.was_used(conn, card.id_tag):
         return await id_tags.change(conn, card_id, {"status": "blocked"}, now), False
     await id_tags.delete(conn, card_id)
@@ -86,4 +86,4 @@ async def _require_holder(conn: Conn, client_id: str) -> None:
 async def _require_idle(conn: Conn, card: Card) -> None:
     live = None if card.client_id is None else await sessions.live_of_client(conn, card.client_id)
     if live is not None and live.id_tag.upper() == card.id_tag.upper():
-        raise SessionAlreadyActive(session_id=live.id)
+        raise SessionAlreadyActive("its holder charges by this card now: stop that session first", session_id=live.id)

@@ -16,7 +16,7 @@ from evpower.charging.service.stop_transaction import end_session
 from evpower.charging.staff_models import AppliedStop, QuarantinedMessage, StopToApply
 from evpower.clock import parse_time
 from evpower.db import Conn
-from evpower.errors import InvalidRequest, NotFound, SessionNotFound
+from evpower.errors import NotFound, SessionNotFound, StateConflict, ValidationFailed
 from evpower.stations import service as stations
 
 STOP = "StopTransaction"
@@ -25,7 +25,7 @@ _MAX_WORD = 50
 
 
 class AlreadyDecided(
-    InvalidRequest,
+    StateConflict,
     spec={
         "texts": {
             "ru": "По этому сообщению уже принято другое решение.",
@@ -38,7 +38,7 @@ class AlreadyDecided(
 
 
 class NotApplicable(
-    InvalidRequest,
+    StateConflict,
     spec={
         "texts": {
             "ru": "Это сообщение нельзя применить к выбранной зарядке.",
@@ -47,7 +47,7 @@ class NotApplicable(
         }
     },
 ):
-    """It is no StopTransaction, has no register, or the transaction is another station's or began after it."""
+    """It is no StopTransaction, or the transaction is another station's, another session's, or began after it."""
 
 
 async def quarantine_stop(conn: Conn, station_id: str, payload: Any, reason: str, now: datetime) -> None:
@@ -79,11 +79,11 @@ async def dismiss_quarantined(
     """
     message = await quarantine.get(conn, message_id, lock=True)
     if message is None:
-        raise NotFound
+        raise NotFound("no such message")
     if message.resolved_as == "dismissed":
         return message
     if message.resolved_as is not None:
-        raise AlreadyDecided
+        raise _decided(message)
     return await quarantine.resolve(
         conn, message_id, resolved_as="dismissed", actor=actor, note=note, transaction_id=None, now=now
     )
@@ -97,16 +97,17 @@ async def apply_quarantined_stop(conn: Conn, wish: StopToApply, now: datetime) -
 
     Raises:
         NotFound, SessionNotFound: no such message or session.
-        NotApplicable: no StopTransaction, no register, or no transaction of this station that had begun by then.
+        NotApplicable: no StopTransaction, or no transaction of this station that had begun by then.
+        ValidationFailed: neither the message nor the wish has a register.
         AlreadyDecided: it was dismissed, or applied to another transaction.
     """
     message = await quarantine.get(conn, wish.message_id)
     if message is None:
-        raise NotFound
+        raise NotFound("no such message")
     transaction = await _chosen(conn, wish, message.station_id)
     if message.last_received_at < min(transaction.started_at, transaction.received_at):
         # Use case: the wrong line of the list. It would end a charge that runs, and its own stop would be put aside.
-        raise NotApplicable
+        raise NotApplicable(f"transaction {transaction.id} began after the message came: it stops an earlier one")
     stop = _stop(message, transaction, wish.meter_stop_wh)
     # Client, session, transaction, message: two members of staff with the same message come one after the other.
     owner = await lock_with_client(conn, transaction.session_id) if transaction.session_id else None
@@ -116,14 +117,17 @@ async def apply_quarantined_stop(conn: Conn, wish: StopToApply, now: datetime) -
     if message.resolved_as == "applied" and message.resolved_transaction_id == transaction.id:
         return _applied(message, transaction, owner[1] if owner else None, repeated=True)
     if message.resolved_as is not None:
-        raise AlreadyDecided
+        raise _decided(message)
     named_id = transaction.stop_named_id or message.payload.get("transactionId") == transaction.id
     await transactions.stop(conn, transaction.id, stop, named_id=named_id)
     session = None
     if owner is not None:
         client, session = owner
         if session.ocpp_transaction_id != transaction.id:
-            raise NotApplicable
+            raise NotApplicable(
+                f"the session goes on as transaction {session.ocpp_transaction_id}: name that one",
+                transaction_id=session.ocpp_transaction_id,
+            )
         session = await end_session(
             conn, client, session, transaction, stop, source=BY_QUARANTINED_STOP, initiator="operator", now=now
         )
@@ -148,6 +152,16 @@ async def apply_quarantined_stop(conn: Conn, wish: StopToApply, now: datetime) -
     return _applied(message, transaction, session, repeated=False)
 
 
+def _decided(message: QuarantinedMessage) -> AlreadyDecided:
+    """Names what was decided, for whoever wants something else."""
+    what = f"was {message.resolved_as}" if message.resolved_as != "automatic" else "was explained when it came"
+    return AlreadyDecided(
+        f"the message {what}: it can be used only once",
+        resolved_as=message.resolved_as,
+        transaction_id=message.resolved_transaction_id,
+    )
+
+
 def _applied(
     message: QuarantinedMessage, transaction: Transaction, session: Session | None, *, repeated: bool
 ) -> AppliedStop:
@@ -170,7 +184,8 @@ async def _chosen(conn: Conn, wish: StopToApply, station_id: str) -> Transaction
         transaction_id = session.ocpp_transaction_id
     found = None if transaction_id is None else await transactions.get(conn, station_id, transaction_id)
     if found is None:
-        raise NotApplicable
+        what = "such transaction" if wish.session_id is None else "transaction of this session"
+        raise NotApplicable(f"the message's station {station_id} has no {what}", station_id=station_id)
     return found
 
 
@@ -180,8 +195,10 @@ def _stop(message: QuarantinedMessage, transaction: Transaction, register: Decim
     said = payload.get("meterStop")
     if register is None and type(said) is int:
         register = Decimal(said)
-    if message.action != STOP or register is None or abs(register) > _MAX_REGISTER_WH:
-        raise NotApplicable
+    if message.action != STOP:
+        raise NotApplicable(f"only a StopTransaction can be applied, this is {message.action}")
+    if register is None or abs(register) > _MAX_REGISTER_WH:
+        raise ValidationFailed("the message has no usable register: give meter_stop, in Wh", field="meter_stop")
     timestamp, reason, tag = (payload.get(name) for name in ("timestamp", "reason", "idTag"))
     return StopTransaction(
         station_id=message.station_id,

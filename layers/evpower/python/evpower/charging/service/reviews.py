@@ -11,11 +11,11 @@ from evpower.charging.repository import reviews
 from evpower.charging.service.common import lock_with_client
 from evpower.charging.staff_models import ReviewAct
 from evpower.db import Conn
-from evpower.errors import IdempotencyConflict, InvalidRequest
+from evpower.errors import IdempotencyConflict, StateConflict
 
 
 class SessionRuns(
-    InvalidRequest,
+    StateConflict,
     spec={
         "texts": {
             "ru": "Зарядка ещё идёт: исправить её можно после окончания.",
@@ -51,7 +51,7 @@ async def adjust_session(conn: Conn, wish: SessionAdjustment, now: datetime) -> 
     """
     client, session = await lock_with_client(conn, wish.session_id)
     if session.state.live:
-        raise SessionRuns
+        raise SessionRuns("the session still runs: stop it, then correct it", state=session.state.value)
     entry = await adjustment.adjust(conn, Adjustment(client.id, wish.amount, wish.reason, wish.actor, wish.key))
     if not entry.created:
         earlier = await reviews.by_ledger_entry(conn, entry.id)

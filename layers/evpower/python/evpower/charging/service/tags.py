@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from evpower.accounts import service as accounts
-from evpower.accounts.models import Client, ClientStatus
+from evpower.accounts.models import ClientStatus
 from evpower.charging.models import Session
 from evpower.charging.repository import id_tags, sessions
 from evpower.config import get_settings
@@ -23,6 +23,7 @@ class TagVerdict:
     parent_id_tag: str | None = None
     client_id: str | None = None
     lacks_money: bool = False
+    why: str | None = None  # of a refusal, for operators; chargers and drivers are not told
 
 
 async def authorize(conn: Conn, station_id: str, id_tag: str, now: datetime) -> TagVerdict:
@@ -33,15 +34,17 @@ async def authorize(conn: Conn, station_id: str, id_tag: str, now: datetime) -> 
     """
     session = await sessions.latest_by_tag(conn, station_id, id_tag)
     if session is not None:
-        return TagVerdict("Accepted" if session.state.live else "Invalid", client_id=session.user_id)
+        if session.state.live:
+            return TagVerdict("Accepted", client_id=session.user_id)
+        return TagVerdict("Invalid", client_id=session.user_id, why="it was made for one start from the app")
     verdict = await card_verdict(conn, id_tag, now)
     if verdict.status == "Invalid":
         return verdict
     running = await sessions.live_of_cards(conn, station_id, id_tag, verdict.parent_id_tag)
     if _may_stop_one_of(running, id_tag, verdict):
-        return replace(verdict, status="Accepted")
+        return replace(verdict, status="Accepted", why=None)
     if verdict.status == "Accepted" and await is_closed_to_drivers(conn, station_id):
-        return replace(verdict, status="Blocked")
+        return replace(verdict, status="Blocked", why="the station is out of service")
     return verdict
 
 
@@ -67,26 +70,24 @@ async def card_verdict(conn: Conn, id_tag: str, now: datetime) -> TagVerdict:
     """The verdict on a client's RFID card."""
     card = await id_tags.by_tag(conn, id_tag)
     if card is None or card.client_id is None:
-        return TagVerdict("Invalid")
+        return TagVerdict("Invalid", why="no client has a card with it")
+    verdict = TagVerdict("Accepted", card.expires_at, card.parent_id_tag, card.client_id)
     if card.status != "active":
-        return TagVerdict("Blocked", card.expires_at, card.parent_id_tag, card.client_id)
+        return replace(verdict, status="Blocked", why="the card is blocked")
     if card.expires_at is not None and card.expires_at <= now:
-        return TagVerdict("Expired", card.expires_at, card.parent_id_tag, card.client_id)
+        return replace(verdict, status="Expired", why="the card has expired")
     try:
         client = await accounts.get_client(conn, card.client_id)
     except ClientNotFound:
-        return TagVerdict("Invalid")
-    status = await _client_status(conn, client)
-    lacks_money = client.status is ClientStatus.ACTIVE and status == "Blocked"
-    return TagVerdict(status, card.expires_at, card.parent_id_tag, client.id, lacks_money)
-
-
-async def _client_status(conn: Conn, client: Client) -> str:
+        return TagVerdict("Invalid", why="no client has a card with it")
     if client.status is not ClientStatus.ACTIVE:
-        return "Blocked"
+        return replace(verdict, status="Blocked", why=f"its client's account is {client.status.value}")
     if await sessions.live_of_client(conn, client.id) is not None:
-        return "ConcurrentTx"
-    return "Accepted" if client.balance >= get_settings().minimum_reserve_som else "Blocked"
+        return replace(verdict, status="ConcurrentTx", why="its client is charging already")
+    least = get_settings().minimum_reserve_som
+    if client.balance < least:
+        return replace(verdict, status="Blocked", lacks_money=True, why=f"its client has less than {least} som")
+    return verdict
 
 
 async def forget_client(conn: Conn, client_id: str) -> None:
