@@ -71,7 +71,7 @@ async def reserve(
         new = NewReservation(
             station_id=station.id,
             connector_id=body.connector_id,
-            expires_at=body.expires_at,
+            expires_at=body.end(now),
             requested_by=f"staff:{staff.member.id}",
             id_tag=body.id_tag,
             client_id=body.client_id,

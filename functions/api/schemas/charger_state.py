@@ -1,5 +1,6 @@
 """Reservations, local lists and charging profiles of a station. Limits in W or A, times in seconds where named."""
 
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
@@ -16,16 +17,25 @@ class ReservationBody(Part):
     """Keep a connector (0: any) for a card, or for a client's next start from the app."""
 
     connector_id: ConnectorOrAll
-    expires_at: Annotated[When, Field(description="at most 7 days ahead")]
+    expires_at: Annotated[When | None, Field(description="at most 7 days ahead")] = None
+    expires_in_s: Annotated[
+        int | None, Field(strict=True, ge=60, le=7 * 86400, description="the same, counted from now")
+    ] = None
     id_tag: TagIn | None = None
     client_id: IdIn | None = None
     parent_id_tag: Annotated[TagIn | None, Field(description="cards of this group may use it as well")] = None
 
     @model_validator(mode="after")
-    def _for_whom(self) -> "ReservationBody":
+    def _for_whom_and_how_long(self) -> "ReservationBody":
         if (self.id_tag is None) is (self.client_id is None):
             raise PydanticCustomError("missing", "needs either id_tag or client_id")
+        if (self.expires_at is None) is (self.expires_in_s is None):
+            raise PydanticCustomError("missing", "needs either expires_at or expires_in_s")
         return self
+
+    def end(self, now: datetime) -> datetime:
+        """When the reservation ends."""
+        return self.expires_at or now + timedelta(seconds=self.expires_in_s or 0)
 
 
 ReservationWord = Literal["requested", "accepted", "rejected", "used", "cancelled", "expired", "failed"]

@@ -43,7 +43,7 @@ When = Annotated[
     AwareDatetime,
     AfterValidator(_this_century),
     PlainSerializer(iso_z, return_type=str),
-    Field(description="RFC 3339 with an offset or Z", examples=["2026-01-15T06:00:00Z"]),
+    Field(description="RFC 3339 with an offset or Z", examples=["2099-12-31T00:00:00Z"]),
 ]
 
 

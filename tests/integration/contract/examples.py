@@ -22,20 +22,23 @@ _FIXED = {
 }
 # Members whose form is the message's that they hold.
 _FREE = frozenset({"payload", "response"})
+# The only times in bodies that are recorded: an example must be good whenever somebody tries it.
+LONG_AGO, FAR_AHEAD = "2026-01-15T00:00:00Z", "2099-12-31T00:00:00Z"
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z")
 _RANDOM = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9A-Z]{26}")
 
 
-def _plain(value: Any, name: str = "") -> Any:
+def _plain(value: Any, name: str = "", *, moment: str | None = "2026-01-15T06:00:00.000Z") -> Any:
+    """``moment`` stands for every time, where times are what happened to be when the answer was recorded."""
     if isinstance(value, dict):
-        return {key: _plain(item, key) for key, item in value.items()}
+        return {key: _plain(item, key, moment=moment) for key, item in value.items()}
     if isinstance(value, list):
-        return [_plain(item, name) for item in value[:2]]
+        return [_plain(item, name, moment=moment) for item in value[:2]]
     if not isinstance(value, str):
         return value
     if name in _FIXED:
         return _FIXED[name]
-    value = _MOMENT.sub("2026-01-15T06:00:00.000Z", value)
+    value = _MOMENT.sub(moment, value) if moment else value
     value = re.sub(r"127\.0\.0\.1:\d+", "pay.example", value)
     return _RANDOM.sub("0f8fad5bd9cb469fa16570867728950e", value)
 
@@ -47,7 +50,7 @@ def made(answers: dict[str, list[httpx.Response]], bodies: dict[str, Any]) -> di
         fullest = max(answers[row], key=lambda answer: len(answer.content))
         found[f"{method} {path}"] = {"answer": _plain(fullest.json())}
         if row in bodies:
-            found[f"{method} {path}"]["body"] = _plain(bodies[row])
+            found[f"{method} {path}"]["body"] = _plain(bodies[row], moment=None)
     return found
 
 

@@ -13,6 +13,7 @@ from evpower.stations import service as stations
 from evpower.stations.models import BootInfo, StatusReport
 from tests.fakes.file_store import MemoryFileStore
 from tests.fakes.ocpp16_commands import PEM
+from tests.integration.contract.examples import LONG_AGO
 from tests.integration.contract.recorder import Recorder
 from tests.integration.functions.api.conftest import OTHER, SERIAL, STATION
 from tests.integration.functions.api.staff_world import FIRST, FIRST_OPERATOR, ROOT
@@ -119,7 +120,7 @@ async def _jobs(on: Recorder) -> None:
     await _answer(on, update["command_id"], CommandStatus.ACCEPTED, {"status": "Accepted"})
     await _report(on, JobKind.SIGNED_FIRMWARE, update["request_id"], "Downloading", "InvalidSignature")
     await on.wait(seconds=1)
-    body = {"type": "SecurityLog", "oldest": "2026-01-15T00:00:00Z"}
+    body = {"type": "SecurityLog", "oldest": LONG_AGO}
     log = (await on.call("OJ2", body, client=FIRST_OPERATOR, station_id=STATION))["data"]
     await _answer(on, log["command_id"], CommandStatus.ACCEPTED, {"status": "Accepted", "filename": "security.log"})
     await _report(on, JobKind.LOG, log["request_id"], "Uploading", "Uploaded")

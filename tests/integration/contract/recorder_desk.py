@@ -4,6 +4,7 @@ from decimal import Decimal
 
 from evpower.charging import service as charging
 from evpower.charging.models import UNUSABLE, Reading, StartTransaction, StopTransaction
+from tests.integration.contract.examples import FAR_AHEAD
 from tests.integration.contract.recorder import Recorder
 from tests.integration.functions.api.conftest import OTHER, STATION
 from tests.integration.functions.api.staff_world import FIRST, FIRST_OPERATOR, ROOT
@@ -12,7 +13,7 @@ CARD = {
     "id_tag": "04A224B1C2D380",
     "client_id": OTHER,
     "name": "Card 1",
-    "expires_at": "2099-12-31T00:00:00Z",
+    "expires_at": FAR_AHEAD,
     "parent_id_tag": "FLEET-1",
 }
 

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from typing import Any
 
 from evpower.clock import iso_z
@@ -14,6 +13,7 @@ from evpower.reservations.models import Begun
 from evpower.stations import service as stations
 from socket_tier.dialect import Outcome
 from socket_tier.ocpp16.commands import COMMANDS
+from tests.integration.contract.examples import FAR_AHEAD, LONG_AGO
 from tests.integration.contract.recorder import Recorder
 from tests.integration.functions.api.conftest import CLIENT, STATION, Api, CollectingQueue
 from tests.integration.functions.api.staff_world import FIRST, FIRST_OPERATOR
@@ -83,8 +83,7 @@ async def record_state(on: Recorder) -> None:
 
 async def _reservations(on: Recorder) -> None:
     def body(connector: int, **whom: str) -> Answer:
-        expires_at = iso_z(on.api.deps.clock.now() + timedelta(hours=2))
-        return {"connector_id": connector, "expires_at": expires_at, "parent_id_tag": "FLEET", **whom}
+        return {"connector_id": connector, "expires_in_s": 7200, "parent_id_tag": "FLEET", **whom}
 
     async def make(**whom: str) -> int:
         made = await on.call("RV1", body(2, **whom), client=FIRST_OPERATOR, station_id=STATION, query=WAIT)
@@ -143,7 +142,7 @@ async def _profiles(on: Recorder) -> None:
         "unit": "A",
         "periods": [{"start_s": 0, "limit": 16, "phases": 3}, {"start_s": 3600, "limit": 6.5, "phases": 3}],
         "duration_s": 7200,
-        "starts_at": iso_z(now),
+        "starts_at": LONG_AGO,
         "min_rate": 6,
     }
     body: Answer = {
@@ -152,8 +151,8 @@ async def _profiles(on: Recorder) -> None:
         "kind": "Recurring",
         "recurrency_kind": "Daily",
         "stack_level": 1,
-        "valid_from": iso_z(now - timedelta(days=1)),
-        "valid_to": iso_z(now + timedelta(days=30)),
+        "valid_from": LONG_AGO,
+        "valid_to": FAR_AHEAD,
         "schedule": schedule,
     }
     staff: Answer = {"client": FIRST_OPERATOR, "station_id": STATION}

@@ -137,6 +137,13 @@ async def test_without_its_charger_a_reservation_is_on_its_way(staff: Api) -> No
     assert again["reservation_id"] == answer.json()["data"]["reservation_id"]
 
 
+async def test_a_reservation_may_count_its_time_from_now(staff: Api) -> None:
+    body = {"connector_id": 1, "id_tag": "CARD-1", "expires_in_s": 7 * 86400}
+    answer = await staff.call("POST", f"{PATH}/reservations", body, **OPERATOR)
+    assert answer.status_code == 202, answer.text
+    assert answer.json()["data"]["expires_at"] == iso_z(staff.deps.clock.now() + timedelta(days=7))
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -146,6 +153,11 @@ async def test_without_its_charger_a_reservation_is_on_its_way(staff: Api) -> No
         {"connector_id": 101},
         {"expires_at": "2026-01-01T00:00:00"},
         {"expires_at": "2001-01-01T00:00:00Z"},
+        {"expires_in_s": 3600},
+        {"expires_at": None},
+        {"expires_at": None, "expires_in_s": 59},
+        {"expires_at": None, "expires_in_s": 7 * 86400 + 1},
+        {"expires_at": None, "expires_in_s": "3600"},
         {"colour": "red"},
     ],
 )

@@ -1,5 +1,6 @@
 """The OpenAPI document: valid, complete, and describing what is really sent."""
 
+import re
 from typing import Any
 
 import httpx
@@ -10,6 +11,7 @@ from openapi_spec_validator import validate
 from evpower.config import Settings
 from functions.api.app import create_api, create_app
 from functions.api.deps import build_deps
+from tests.integration.contract.examples import FAR_AHEAD, LONG_AGO
 from tests.integration.contract.expected import ROUTES
 from tests.unit.functions.api.conftest import DatabaseAway
 
@@ -65,6 +67,29 @@ def test_examples_are_what_the_schemas_describe(document: dict[str, Any]) -> Non
         Draft202012Validator({**registry, **content["schema"]}).validate(content["example"])
         assert name.removeprefix("Error").isdecimal()
     assert checked > len(ROUTES)
+
+
+def times(value: Any, name: str = "") -> list[tuple[str, str]]:
+    if isinstance(value, dict):
+        return [found for key, item in value.items() for found in times(item, key)]
+    if isinstance(value, list):
+        return [found for item in value for found in times(item, name)]
+    return [(name, value)] if isinstance(value, str) and re.match(r"\d{4}-\d\d-\d\d", value) else []
+
+
+def test_examples_of_bodies_stay_good(document: dict[str, Any]) -> None:
+    """Whoever tries one next year must not be told that its end is over."""
+    found = {
+        (path, name, text)
+        for _, path, operation in operations(document)
+        for content in [operation.get("requestBody", {}).get("content", {}).get("application/json", {})]
+        for name, text in times(content.get("example"))
+    }
+    begins = {"valid_from", "starts_at", "oldest"}
+    assert {"valid_from", "valid_to", "expires_at"} <= {name for _, name, _ in found}
+    wrong = {item for item in found if item[2] != (LONG_AGO if item[1] in begins else FAR_AHEAD)}
+    assert wrong == set()
+    assert "expires_in_s" in str(document["paths"]["/api/v1/admin/stations/{station_id}/reservations"]["post"])
 
 
 def test_public_routes_ask_for_nothing(document: dict[str, Any]) -> None:
