@@ -147,25 +147,39 @@ class Dispatcher:
     # --- one command --------------------------------------------------------------------------------------------
 
     async def _work(self, station_id: str, line: list[str]) -> None:
+        passed: set[str] = set()  # had their turn: what still waits of them holds up nobody
         try:
             while line:
-                again = await self._guarded(self._dispatch(station_id, line[0]))
+                again = await self._guarded(self._dispatch(station_id, line, passed))
                 if not again:
-                    del line[0]
+                    passed.add(line.pop(0))
         finally:
             del self._lines[station_id]
 
-    async def _dispatch(self, station_id: str, command_id: str) -> bool:
-        """Run one command; True when the charger has a newer socket here and the command still waits for it."""
+    async def _dispatch(self, station_id: str, line: list[str], passed: set[str]) -> bool:
+        """Run the first command of the line; True when it stays there.
+
+        Either the charger has a newer socket here, and the command still waits for it, or earlier commands, whose
+        messages are lost or late, were put in front of it.
+        """
+        command_id = line[0]
         connection = self._registry.local(station_id)
         if connection is None or not connection.accepts_commands:
             return False
         epoch, now = connection.epoch, self._clock.now()
         lease = timedelta(seconds=self._call_timeout_s * connection.dialect.patience()) + _LEASE_MARGIN
         instance = self._registry.instance_id
-        command = await self._database.run(
-            lambda conn: service.claim(conn, command_id, epoch, instance, now, lease=lease)
-        )
+
+        async def claim(conn: Conn) -> tuple[Command | None, list[str]]:
+            claimed = await service.claim(conn, command_id, epoch, instance, now, lease=lease, passed=passed)
+            if claimed is not None:
+                return claimed, []
+            return None, await service.earlier(conn, command_id, epoch, now, passed=passed)
+
+        command, earlier = await self._database.run(claim)
+        if earlier and not self._stopping:
+            line[:] = [*earlier, *(other for other in line if other not in earlier)]
+            return True
         waits = True  # not claimed: it may be queued for a newer connection
         if command is not None:
             token = correlation_id.set(command.correlation_id)

@@ -10,8 +10,9 @@ import pytest
 from evpower.charging import service as charging
 from evpower.charging.models import StartRequest
 from evpower.clock import iso_z
+from evpower.commands.models import CommandStatus
 from evpower.db import PooledDatabase
-from evpower.errors import ConnectorOccupied, StateConflict, ValidationFailed
+from evpower.errors import ConnectorOccupied, NotFound, StateConflict, ValidationFailed
 from evpower.reservations import service
 from evpower.reservations.models import NewReservation, Reservation, ReservationState
 from infra.local.simulator import ChargePoint
@@ -229,6 +230,31 @@ async def test_a_reservation_is_cancelled(operator: Operator, point: ChargePoint
     assert (await reserve(operator, wish())).state is ReservationState.ACCEPTED
 
 
+async def test_a_reservation_does_not_overtake_the_cancellation_of_the_one_before(
+    operator: Operator, point: ChargePoint
+) -> None:
+    """Use case: the function dies, or SQS is away, between the commit of CancelReservation and its queue message."""
+    made = await reserve(operator, wish())
+    now = datetime.now(UTC)
+    _, lost = await operator.db.run(lambda conn: service.cancel(conn, STATION, made.reservation_id, "operator", now))
+    assert lost is not None
+    again = await reserve(operator, wish(id_tag="CARD-2"))
+    assert (again.state, again.refusal) == (ReservationState.ACCEPTED, None)
+    assert (await operator.ended(lost.id)).status is CommandStatus.ACCEPTED
+    assert (await read(operator, made.reservation_id)).state is ReservationState.CANCELLED
+    assert point.outlets[1].reservation is not None
+
+
+async def test_a_cancellation_does_not_overtake_its_reservation(operator: Operator, point: ChargePoint) -> None:
+    """Else the charger would keep a connector for a reservation that is over here, and nobody would let it go."""
+    made, lost = await operator.db.run(lambda conn: service.create(conn, wish(), datetime.now(UTC)))
+    await operator.ask(lambda conn: service.cancel(conn, STATION, made.reservation_id, "operator", datetime.now(UTC)))
+    assert (await operator.ended(lost.id)).status is CommandStatus.ACCEPTED
+    ended = await read(operator, made.reservation_id)
+    assert (ended.state, ended.refusal) == (ReservationState.CANCELLED, None)
+    assert point.outlets[1].reservation is None
+
+
 async def test_a_reservation_that_the_charger_does_not_know_is_over(operator: Operator, point: ChargePoint) -> None:
     made = await reserve(operator, wish())
     point.outlets[1].reservation = None  # a charger that forgets without a word
@@ -319,7 +345,7 @@ async def test_commands_by_hand_keep_the_stored_state_right(operator: Operator, 
     with pytest.raises(ConnectorOccupied):
         await start(operator, "client-1", 2)
     await operator.raw("ReserveNow", connectorId=2, expiryDate=iso_z(soon()), idTag="OTHER", reservationId=78)
-    with pytest.raises(Exception, match="not_found"):
+    with pytest.raises(NotFound):
         await read(operator, 78)  # Occupied: nothing is kept
     await operator.raw("CancelReservation", reservationId=77)
     assert (await read(operator, 77)).state is ReservationState.CANCELLED

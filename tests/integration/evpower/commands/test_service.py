@@ -97,6 +97,71 @@ async def test_an_expired_command_is_not_written(db: PooledDatabase, epoch: int)
     assert (stored.status, stored.finished_at) == (CommandStatus.EXPIRED, late)
 
 
+async def queue_at(db: PooledDatabase, seconds: float, action: str = "Reset", *, lives: timedelta = MINUTE) -> Command:
+    made = NOW + seconds * SECOND
+    new = NewCommand("st-1", action, {}, made + lives, "test")
+    return await db.run(lambda conn: service.enqueue(conn, new, made))
+
+
+async def test_commands_of_a_station_are_written_in_the_order_of_their_making(db: PooledDatabase, epoch: int) -> None:
+    """Whatever becomes of their queue messages; a stop waits for nothing."""
+    first = await queue_at(db, 0, "CancelReservation")
+    second = await queue_at(db, 1, "GetConfiguration")
+    third = await queue_at(db, 2, "ReserveNow")
+    stop = await queue_at(db, 3, REMOTE_STOP)
+    now = NOW + 4 * SECOND
+    async with db.transaction() as conn:
+        await add_station(conn, "st-2")
+        other_epoch = await connect_station(conn, "st-2", "instance-1")
+        other = await enqueue(conn, station_id="st-2")
+
+    async def claim(command: Command, at_epoch: int = epoch, **options: Any) -> Command | None:
+        return await db.run(lambda conn: service.claim(conn, command.id, at_epoch, "instance-1", now, **options))
+
+    async def earlier(command: Command, at_epoch: int = epoch, **options: Any) -> list[str]:
+        return await db.run(lambda conn: service.earlier(conn, command.id, at_epoch, now, **options))
+
+    assert await claim(third) is None
+    assert await earlier(third) == [first.id, second.id]
+    assert await earlier(third, limit=1) == [first.id]
+    assert await earlier(third, passed=[first.id]) == [second.id]
+    assert await earlier(third, epoch - 1) == [], "not ours to write"
+    assert await claim(other, other_epoch) is not None, "stations do not wait for each other"
+    assert await earlier(stop) == []
+    assert await claim(stop) is not None
+    assert await claim(third, passed=[first.id]) is None
+    assert await claim(second, passed=[first.id]) is not None
+    assert await claim(first) is not None
+    assert await earlier(third) == []
+    assert await claim(third) is not None
+    assert await earlier(third) == [], "it waits no more"
+
+
+async def test_an_earlier_command_that_is_over_or_lost_holds_up_nobody(db: PooledDatabase, epoch: int) -> None:
+    short = await queue_at(db, 0, lives=SECOND)
+    lost = await queue_at(db, 0.1, "CancelReservation")
+    taken_back = await queue_at(db, 0.2)
+    later = await queue_at(db, 2, "ReserveNow")
+    async with db.transaction() as conn:
+        # Written by an instance that died before the answer: nobody knows whether the charger has it.
+        claimed = await service.claim(conn, lost.id, epoch, "instance-1", NOW + SECOND / 2, passed=[short.id])
+        assert claimed is not None
+        await service.cancel(conn, "st-1", taken_back.id, "test", NOW + SECOND)
+        newer = await connect_station(conn, "st-1", "instance-2")
+    async with db.transaction() as conn:
+        assert await service.claim(conn, later.id, newer, "instance-2", NOW + 3 * SECOND) is not None
+
+
+async def test_of_two_claims_at_once_neither_overtakes(db: PooledDatabase, epoch: int) -> None:
+    """Two connections: the later command is claimed while the earlier one is being claimed, and not yet committed."""
+    first, second = await queue_at(db, 0, "CancelReservation"), await queue_at(db, 1, "ReserveNow")
+    now = NOW + 2 * SECOND
+    async with db.transaction() as one_conn:
+        assert await service.claim(one_conn, first.id, epoch, "instance-1", now) is not None
+        assert await db.run(lambda conn: service.claim(conn, second.id, epoch, "instance-1", now)) is None
+    assert await db.run(lambda conn: service.claim(conn, second.id, epoch, "instance-1", now)) is not None
+
+
 async def test_queued_commands_are_found_oldest_first(db: PooledDatabase, epoch: int) -> None:
     async with db.transaction() as conn:
         await add_station(conn, "st-2")

@@ -20,6 +20,8 @@ REPEATABLE_ACTIONS = frozenset(
         "GetInstalledCertificateIds",
     }
 )
+OVERTAKING_ACTIONS = frozenset({"RemoteStopTransaction"})
+"""Written at once, whatever waits: what it is about has begun, and every second costs. All others keep their order."""
 REMOTE_START = "RemoteStartTransaction"
 REMOTE_STOP = "RemoteStopTransaction"
 REPEATED_BY_BOOT = "boot"

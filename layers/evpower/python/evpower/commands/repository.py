@@ -1,12 +1,20 @@
 """All SQL of the commands outbox. The command row is the last lock of a transaction, after client and session."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from evpower.commands.models import REPEATABLE_ACTIONS, Command, CommandFilter, CommandStatus, NewCommand, QueuedRef
+from evpower.commands.models import (
+    OVERTAKING_ACTIONS,
+    REPEATABLE_ACTIONS,
+    Command,
+    CommandFilter,
+    CommandStatus,
+    NewCommand,
+    QueuedRef,
+)
 from evpower.db import Conn
 
 _COLUMNS = ", ".join(f"c.{name}" for name in Command.__slots__)
@@ -69,10 +77,26 @@ async def page(conn: Conn, station_id: str, wanted: CommandFilter, limit: int) -
     return [Command.from_row(row) for row in await cursor.fetchall()]
 
 
+# Earlier commands of the station that wait to be written: ``o``, before ``c``. By the time of their making alone: of
+# those made in one transaction none depends on another.
+_EARLIER = """o.station_id = c.station_id AND o.status = 'queued' AND o.expires_at > %(now)s
+    AND o.created_at < c.created_at AND o.id <> ALL(%(passed)s) AND c.action <> ALL(%(overtaking)s)"""
+
+
 async def mark_sent(
-    conn: Conn, command_id: str, *, epoch: int, instance: str, lease_until: datetime, now: datetime
+    conn: Conn,
+    command_id: str,
+    *,
+    epoch: int,
+    instance: str,
+    lease_until: datetime,
+    now: datetime,
+    passed: Collection[str],
 ) -> Command | None:
-    """queued -> sent, only for the holder of the station's present connection, only before expiry."""
+    """queued -> sent, only for the holder of the station's present connection, only before expiry, only in order.
+
+    ``passed``: earlier commands that are not waited for.
+    """
     cursor = await conn.execute(
         f"""UPDATE station_commands c
                SET status = 'sent', sent_at = %(now)s, sent_epoch = %(epoch)s, sent_instance = %(instance)s,
@@ -80,11 +104,43 @@ async def mark_sent(
               FROM stations s
              WHERE c.id = %(id)s AND c.status = 'queued' AND c.expires_at > %(now)s
                AND s.id = c.station_id AND s.connection_epoch = %(epoch)s
+               AND NOT EXISTS (SELECT FROM station_commands o WHERE {_EARLIER})
             RETURNING {_COLUMNS}""",  # noqa: S608 - our own column names
-        {"id": command_id, "epoch": epoch, "instance": instance, "lease": lease_until, "now": now},
+        {
+            "id": command_id,
+            "epoch": epoch,
+            "instance": instance,
+            "lease": lease_until,
+            "now": now,
+            "passed": list(passed),
+            "overtaking": sorted(OVERTAKING_ACTIONS),
+        },
     )
     row = await cursor.fetchone()
     return None if row is None else Command.from_row(row)
+
+
+async def earlier(
+    conn: Conn, command_id: str, *, epoch: int, now: datetime, passed: Collection[str], limit: int
+) -> list[str]:
+    """Commands that must be written before this one, oldest first; none unless this one waits and is ours to write."""
+    cursor = await conn.execute(
+        f"""SELECT o.id
+              FROM station_commands c
+              JOIN stations s ON s.id = c.station_id AND s.connection_epoch = %(epoch)s
+              JOIN station_commands o ON {_EARLIER}
+             WHERE c.id = %(id)s AND c.status = 'queued' AND c.expires_at > %(now)s
+             ORDER BY o.created_at, o.id LIMIT %(limit)s""",  # noqa: S608 - constant parts
+        {
+            "id": command_id,
+            "epoch": epoch,
+            "now": now,
+            "passed": list(passed),
+            "overtaking": sorted(OVERTAKING_ACTIONS),
+            "limit": limit,
+        },
+    )
+    return [row["id"] for row in await cursor.fetchall()]
 
 
 async def close(

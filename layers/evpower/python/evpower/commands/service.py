@@ -3,7 +3,7 @@
 Nothing here commits: the caller's transaction carries the command together with the fact that causes it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -115,12 +115,13 @@ async def claim(
     now: datetime,
     *,
     lease: timedelta = DEFAULT_LEASE,
+    passed: Collection[str] = (),
 ) -> Command | None:
     """Make the command ours to write to the charger (queued -> sent); the caller commits before it writes the frame.
 
-    None when somebody else has it, it expired, the station's connection is no longer ours, or a start is not wanted
-    any more. Use case: the client cancels while RemoteStartTransaction waits in the queue; the session is no longer
-    `pending`, so the charger must not be started.
+    None when somebody else has it, it expired, the station's connection is no longer ours, earlier commands (but those
+    ``passed``) must go first, or a start is not wanted any more. Use case: the client cancels while
+    RemoteStartTransaction waits in the queue; the session is no longer `pending`, so the charger must not be started.
     """
     command = await repository.get(conn, command_id)
     if command is None or command.status is not CommandStatus.QUEUED or command.expires_at <= now:
@@ -141,8 +142,19 @@ async def claim(
             )
             return None
     return await repository.mark_sent(
-        conn, command_id, epoch=epoch, instance=instance, lease_until=now + lease, now=now
+        conn, command_id, epoch=epoch, instance=instance, lease_until=now + lease, now=now, passed=passed
     )
+
+
+async def earlier(
+    conn: Conn, command_id: str, epoch: int, now: datetime, *, passed: Collection[str] = (), limit: int = 100
+) -> list[str]:
+    """Commands of the same station that must be written before this one, oldest first.
+
+    Use case: the queue message of a CancelReservation is lost, that of the ReserveNow after it is not. The charger
+    would refuse the new reservation and then drop the old one. Messages are hints; the rows have the order.
+    """
+    return await repository.earlier(conn, command_id, epoch=epoch, now=now, passed=passed, limit=limit)
 
 
 async def finish(
