@@ -50,7 +50,7 @@ async def list_messages(
     limit: Annotated[PageLimit, Query()] = 50,
     offset: Annotated[Offset, Query()] = 0,
 ) -> QuarantinedListAnswer:
-    """Q1: messages put aside, newest first. ``open=true``: those that nobody has decided on."""
+    """Q1: messages put aside, newest first. ``open=true``: those to decide on, or to look at again."""
     wanted = QuarantineFilter(
         station_id,
         action,
@@ -77,7 +77,7 @@ async def message(message_id: MessageId, staff: StaffParam) -> QuarantinedAnswer
 
 @routes.post("/{message_id}/dismiss", response_model=ResolvedAnswer)
 async def dismiss(message_id: MessageId, body: NoteBody, staff: StaffParam, deps: DepsParam) -> ResolvedAnswer:
-    """Q3: put the message away with a note. Again is no harm."""
+    """Q3: put the message away with a note. Again is no harm; one that was applied and came again stays applied."""
     now = deps.clock.now()
 
     async def work(conn: Conn) -> tuple[QuarantinedMessage, Mapping[str, Any]]:

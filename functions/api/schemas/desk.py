@@ -129,7 +129,10 @@ class CardRemovedAnswer(Answer):
 
 
 class QuarantinedItem(ResponseModel):
-    """A message of a charger that no transaction explains. ``resolved_as``: dismissed, applied, automatic."""
+    """A message of a charger that no transaction explains. ``resolved_as``: dismissed, applied, automatic.
+
+    With ``resolved_as`` and without ``resolved_at``: it came again after it was decided on.
+    """
 
     id: int
     station_id: str

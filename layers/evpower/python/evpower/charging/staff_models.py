@@ -42,9 +42,19 @@ class CardChange:
     values: dict[str, Any] = field(default_factory=dict)
 
 
+DECIDED = ("dismissed", "applied")
+"""By people, who have to look again when the message comes again. Use case: a charger without a clock says the same at
+the end of every charge; one that was dismissed must not hide all that follow."""
+USED = ("applied", "automatic")
+"""For one transaction, and never for another."""
+
+
 @dataclass(frozen=True, slots=True)
 class QuarantinedMessage:
-    """A row of ``quarantined_messages``. ``resolved_as``: dismissed, applied, automatic; None while it is open."""
+    """A row of ``quarantined_messages``. ``resolved_as``: dismissed, applied, automatic; None until it was decided on.
+
+    ``resolved_at`` is None while somebody has to look at it, also when it came again after it was decided on.
+    """
 
     id: int
     station_id: str

@@ -1,5 +1,6 @@
 """SQL of ``quarantined_messages``: what no transaction of ours explains."""
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
@@ -21,8 +22,14 @@ async def insert(
     fingerprint: str,
     resolution: str | None,
     now: datetime,
+    reopens: Collection[str] = (),
 ) -> bool:
-    """Keep a message that no transaction explains; True when it was new, False when a repeat was counted."""
+    """Keep a message that no transaction explains; True when somebody has to look at it who had not before.
+
+    A repeat is counted. It opens a message again that was ``resolved_as`` one of ``reopens``: what was decided stays in
+    the row, and ``resolved_at`` is empty.
+    """
+    values = {"station": station_id, "action": action, "fingerprint": fingerprint, "now": now}
     cursor = await conn.execute(
         """INSERT INTO quarantined_messages (station_id, action, reason, payload, fingerprint, received_at,
                last_received_at, resolved_at, resolved_by, resolved_as, resolution)
@@ -30,22 +37,37 @@ async def insert(
                CASE WHEN %(resolution)s::text IS NOT NULL THEN %(now)s::timestamptz END,
                CASE WHEN %(resolution)s::text IS NOT NULL THEN 'system' END,
                CASE WHEN %(resolution)s::text IS NOT NULL THEN 'automatic' END, %(resolution)s)
-           ON CONFLICT (station_id, action, fingerprint) DO UPDATE
-               SET repeat_count = quarantined_messages.repeat_count + 1, last_received_at = excluded.last_received_at
-           RETURNING repeat_count""",
-        {
-            "station": station_id,
-            "action": action,
-            "reason": reason,
-            "payload": Jsonb(payload),
-            "fingerprint": fingerprint,
-            "resolution": resolution,
-            "now": now,
-        },
+           ON CONFLICT (station_id, action, fingerprint) DO NOTHING""",
+        {**values, "reason": reason, "payload": Jsonb(payload), "resolution": resolution},
+    )
+    if cursor.rowcount == 1:
+        return resolution is None
+    # Locked first: a decision that is being made meanwhile is waited for, and counts.
+    cursor = await conn.execute(
+        """WITH before AS (
+               SELECT id, resolved_at IS NOT NULL AND resolved_as = ANY (%(reopens)s) AS opens
+                 FROM quarantined_messages
+                WHERE station_id = %(station)s AND action = %(action)s AND fingerprint = %(fingerprint)s
+                  FOR UPDATE)
+           UPDATE quarantined_messages q
+              SET repeat_count = q.repeat_count + 1, last_received_at = %(now)s,
+                  resolved_at = CASE WHEN before.opens THEN NULL ELSE q.resolved_at END
+             FROM before WHERE q.id = before.id
+        RETURNING before.opens""",
+        {**values, "reopens": list(reopens)},
     )
     row = await cursor.fetchone()
     assert row is not None
-    return int(row["repeat_count"]) == 0
+    return bool(row["opens"])
+
+
+async def is_known(conn: Conn, station_id: str, action: str, fingerprint: str) -> bool:
+    """Whether this content stands here already, decided on or not."""
+    cursor = await conn.execute(
+        "SELECT FROM quarantined_messages WHERE station_id = %s AND action = %s AND fingerprint = %s",
+        (station_id, action, fingerprint),
+    )
+    return await cursor.fetchone() is not None
 
 
 async def get(conn: Conn, message_id: int, *, lock: bool = False) -> QuarantinedMessage | None:
@@ -65,6 +87,17 @@ async def resolve(
                    resolved_transaction_id = %s
              WHERE id = %s RETURNING {COLUMNS}""",  # noqa: S608 - constant column list
         (now, actor, resolved_as, note, transaction_id, message_id),
+    )
+    row = await cursor.fetchone()
+    assert row is not None
+    return QuarantinedMessage(**row)
+
+
+async def seen_again(conn: Conn, message_id: int, now: datetime) -> QuarantinedMessage:
+    """Close a message that came again as what it was resolved as before."""
+    cursor = await conn.execute(
+        f"UPDATE quarantined_messages SET resolved_at = %s WHERE id = %s RETURNING {COLUMNS}",  # noqa: S608 - constant column list
+        (now, message_id),
     )
     row = await cursor.fetchone()
     assert row is not None

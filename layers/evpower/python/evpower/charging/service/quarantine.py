@@ -13,7 +13,7 @@ from evpower.charging.repository.transactions import Transaction
 from evpower.charging.service.common import lock_with_client
 from evpower.charging.service.settle import BY_QUARANTINED_STOP
 from evpower.charging.service.stop_transaction import end_session
-from evpower.charging.staff_models import AppliedStop, QuarantinedMessage, StopToApply
+from evpower.charging.staff_models import DECIDED, USED, AppliedStop, QuarantinedMessage, StopToApply
 from evpower.clock import parse_time
 from evpower.db import Conn
 from evpower.errors import NotFound, SessionNotFound, StateConflict, ValidationFailed
@@ -61,6 +61,7 @@ async def quarantine_stop(conn: Conn, station_id: str, payload: Any, reason: str
         fingerprint=hashlib.sha256(orjson.dumps(payload, option=orjson.OPT_SORT_KEYS)).hexdigest(),
         resolution=None,
         now=now,
+        reopens=DECIDED,
     )
     if new:
         await stations.add_event(
@@ -71,19 +72,21 @@ async def quarantine_stop(conn: Conn, station_id: str, payload: Any, reason: str
 async def dismiss_quarantined(
     conn: Conn, message_id: int, *, actor: str, note: str, now: datetime
 ) -> QuarantinedMessage:
-    """Put a message away for good. Again is no harm.
+    """Put a message away. Again is no harm. One that was used before and came again stays what it was.
 
     Raises:
         NotFound: no such message.
-        AlreadyDecided: it was applied, or explained when it came.
+        AlreadyDecided: it was applied, or explained when it came, and has not come again.
     """
     message = await quarantine.get(conn, message_id, lock=True)
     if message is None:
         raise NotFound("no such message")
-    if message.resolved_as == "dismissed":
+    if message.resolved_at is not None:
+        if message.resolved_as != "dismissed":
+            raise _decided(message)
         return message
-    if message.resolved_as is not None:
-        raise _decided(message)
+    if message.resolved_as in USED:
+        return await quarantine.seen_again(conn, message_id, now)
     return await quarantine.resolve(
         conn, message_id, resolved_as="dismissed", actor=actor, note=note, transaction_id=None, now=now
     )
@@ -93,7 +96,8 @@ async def apply_quarantined_stop(conn: Conn, wish: StopToApply, now: datetime) -
     """End the chosen transaction with the register of a StopTransaction that was put aside, and settle its session.
 
     The same rules bound the bill as if the message had been understood when it came: the energy never falls and never
-    exceeds what the connector could have delivered by then. Once a message: the same choice again changes nothing.
+    exceeds what the connector could have delivered by then. Once a message, also when it has come again since: the same
+    choice again changes nothing.
 
     Raises:
         NotFound, SessionNotFound: no such message or session.
@@ -115,8 +119,10 @@ async def apply_quarantined_stop(conn: Conn, wish: StopToApply, now: datetime) -
     message = await quarantine.get(conn, wish.message_id, lock=True)
     assert message is not None
     if message.resolved_as == "applied" and message.resolved_transaction_id == transaction.id:
+        if message.resolved_at is None:
+            message = await quarantine.seen_again(conn, message.id, now)
         return _applied(message, transaction, owner[1] if owner else None, repeated=True)
-    if message.resolved_as is not None:
+    if message.resolved_at is not None or message.resolved_as in USED:
         raise _decided(message)
     named_id = transaction.stop_named_id or message.payload.get("transactionId") == transaction.id
     await transactions.stop(conn, transaction.id, stop, named_id=named_id)
@@ -199,13 +205,16 @@ def _stop(message: QuarantinedMessage, transaction: Transaction, register: Decim
         raise NotApplicable(f"only a StopTransaction can be applied, this is {message.action}")
     if register is None or abs(register) > _MAX_REGISTER_WH:
         raise ValidationFailed("the message has no usable register: give meter_stop, in Wh", field="meter_stop")
+    # Use case: it came again after the charge had begun. By its first receipt nothing can have been delivered.
+    began = min(transaction.started_at, transaction.received_at)
+    received_at = message.received_at if message.received_at >= began else message.last_received_at
     timestamp, reason, tag = (payload.get(name) for name in ("timestamp", "reason", "idTag"))
     return StopTransaction(
         station_id=message.station_id,
         transaction_id=transaction.id,
         meter_stop_wh=register,
-        stopped_at=(parse_time(timestamp) if isinstance(timestamp, str) else None) or message.received_at,
-        received_at=message.received_at,
+        stopped_at=(parse_time(timestamp) if isinstance(timestamp, str) else None) or received_at,
+        received_at=received_at,
         epoch=0,
         reason=reason[:_MAX_WORD] if isinstance(reason, str) else None,
         id_tag=tag[:_MAX_WORD] if isinstance(tag, str) else None,

@@ -1,6 +1,7 @@
 """StopTransaction: never refused, settled once, reconciled when it is late (ocpp.md §3)."""
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -27,6 +28,7 @@ from evpower.charging.service.common import fence, lock_with_client, max_power_w
 from evpower.charging.service.meter_updates import quarantine_readings
 from evpower.charging.service.settle import BY_TRANSACTION, settle
 from evpower.charging.service.tags import TagVerdict, authorize
+from evpower.charging.staff_models import DECIDED
 from evpower.db import Conn
 from evpower.stations import service as stations
 
@@ -34,6 +36,7 @@ _REASON_BY_STATION = EndReason.STATION
 REPLAYED = "charge_replayed"
 _DATA_UNUSABLE = "transaction_data_unusable"
 _CLOCK_STEP = timedelta(minutes=1)  # by which a clock is corrected while it charges
+_STOP = "StopTransaction"
 
 
 async def stop_transaction(conn: Conn, message: StopTransaction) -> TransactionStopped:
@@ -47,6 +50,11 @@ async def stop_transaction(conn: Conn, message: StopTransaction) -> TransactionS
     """
     await fence(conn, message.station_id, message.epoch)
     transaction, matched = await _find(conn, message)
+    if matched and await quarantine.is_known(conn, message.station_id, _STOP, _fingerprint(message)):
+        # Use case: the answer to a stop that names only its card was lost, and the card's next charge has begun where
+        # the last one ended. A repeat must not end it; whether it is one, somebody has to tell.
+        await _quarantine(conn, message, "unknown transaction id", reopens=(*DECIDED, "automatic"))
+        return TransactionStopped(None, quarantined=True)
     if transaction is None:
         await _quarantine(conn, message, "unknown transaction id")
         return TransactionStopped(None, quarantined=True)
@@ -276,21 +284,33 @@ def _stopped_at(session: Session, transaction: Transaction, message: StopTransac
     return message.stopped_at if began <= message.stopped_at <= message.received_at else max(message.received_at, began)
 
 
-async def _quarantine(conn: Conn, message: StopTransaction, reason: str, resolution: str | None = None) -> None:
+def _fingerprint(message: StopTransaction) -> str:
     content = orjson.dumps(
         [message.transaction_id, str(message.meter_stop_wh), message.stopped_at, message.id_tag, message.reason]
     )
-    new = await quarantine.insert(
+    return hashlib.sha256(content).hexdigest()
+
+
+async def _quarantine(
+    conn: Conn,
+    message: StopTransaction,
+    reason: str,
+    resolution: str | None = None,
+    *,
+    reopens: Collection[str] = DECIDED,
+) -> None:
+    to_look_at = await quarantine.insert(
         conn,
         station_id=message.station_id,
-        action="StopTransaction",
+        action=_STOP,
         reason=reason,
         payload=message.raw,
-        fingerprint=hashlib.sha256(content).hexdigest(),
+        fingerprint=_fingerprint(message),
         resolution=resolution,
         now=message.received_at,
+        reopens=reopens,
     )
-    if new and resolution is None:
+    if to_look_at:
         await stations.add_event(
             conn,
             message.station_id,
