@@ -114,13 +114,20 @@ async def test_a_blocked_card_is_pushed_out_by_the_sweep(operator: Operator, poi
     await sync(operator)
     assert len(point.local_list.statuses) == 5
     await operator.db.run(lambda conn: conn.execute("UPDATE id_tags SET status = 'blocked' WHERE id_tag = 'Card-C'"))
-    [command] = await operator.db.run(lambda conn: service.revoke_closed_cards(conn, datetime.now(UTC), 10))
+    [holding] = await operator.db.run(
+        lambda conn: service.holding_closed_cards(conn, datetime.now(UTC), after="", limit=10)
+    )
+    command = await operator.db.run(lambda conn: service.revoke_closed_cards(conn, holding, datetime.now(UTC)))
+    assert command is not None
     operator.tier.dispatcher.submit(STATION, command.id)
     await operator.quiet()
     assert sent(point)[-1][1:] == ("Differential", 1)
     assert point.local_list.refuses("card-c") is False  # not in the list any more, so not accepted by it either
     assert "card-c" not in point.local_list.statuses
-    assert await operator.db.run(lambda conn: service.revoke_closed_cards(conn, datetime.now(UTC), 10)) == []
+    assert (
+        await operator.db.run(lambda conn: service.holding_closed_cards(conn, datetime.now(UTC), after="", limit=10))
+        == []
+    )
 
 
 async def test_a_chosen_card_that_is_blocked_stays_in_the_list_as_blocked(

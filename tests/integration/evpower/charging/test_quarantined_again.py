@@ -19,6 +19,8 @@ from tests.integration.evpower.charging.driver import Driver
 
 CARD = "CARD-1"
 UNKNOWN = -1
+WAITING = """SELECT count(DISTINCT l.pid) AS n FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+              WHERE NOT l.granted AND a.datname = current_database()"""
 
 
 async def messages(driver: Driver) -> list[dict[str, Any]]:
@@ -186,7 +188,7 @@ async def test_a_repeat_that_meets_the_decision_waits_for_it(driver: Driver) -> 
 
         async def waits() -> bool:
             async def work(other: Conn) -> bool:
-                row = await (await other.execute("SELECT count(*) AS n FROM pg_locks WHERE NOT granted")).fetchone()
+                row = await (await other.execute(WAITING)).fetchone()
                 assert row is not None
                 return bool(row["n"])
 

@@ -1,20 +1,26 @@
 """The sweep over what chargers keep: reservations and profiles that are over, lists that hold closed cards."""
 
+import asyncio
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from psycopg.types.json import Jsonb
 
 from evpower.clock import FrozenClock
 from evpower.config import Settings
-from evpower.db import PooledDatabase
+from evpower.db import Conn, PooledDatabase
+from evpower.local_list import service as local_list
 from functions.sweeps import charger_state
 from tests.fakes.network import build
+from tests.fakes.stations import until
 from tests.integration.evpower.stations.rows import NOW
 from tests.integration.functions.sweeps.parts import sweep_deps
 
 STATION = "station-1"
+WAITING = """SELECT count(DISTINCT l.pid) AS n FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+              WHERE NOT l.granted AND a.datname = current_database()"""
 
 
 async def _fill(db: PooledDatabase) -> None:
@@ -79,3 +85,114 @@ async def test_a_list_of_a_charger_that_is_away_waits_for_it(
     deps, commands, _ = sweep_deps(make_settings, db, FrozenClock(NOW))
     assert (await charger_state.run(deps, NOW))["lists_updated"] == 0
     assert commands.sent == []
+
+
+async def _add_list(db: PooledDatabase, station_id: str, *, most: int = 500) -> None:
+    """A connected charger whose list lets a blocked card charge; ``most``: tags that it takes."""
+    async with db.transaction() as conn:
+        await conn.execute(
+            """INSERT INTO stations (id, serial_number, connected_instance, last_heartbeat_at)
+               VALUES (%s, %s, 'instance', %s) ON CONFLICT DO NOTHING""",
+            (station_id, f"SN-{station_id}", NOW),
+        )
+        await conn.execute(
+            "INSERT INTO ocpp_configuration (station_id, key, value) VALUES (%s, 'LocalAuthListMaxLength', %s)",
+            (station_id, str(most)),
+        )
+        await conn.execute(
+            """INSERT INTO local_lists (station_id, is_enabled, selection, state, updated_at)
+               VALUES (%s, true, 'all_active', 'synced', %s)""",
+            (station_id, NOW),
+        )
+        await conn.execute(
+            "INSERT INTO local_list_entries (station_id, id_tag, held) VALUES (%s, 'A', %s)",
+            (station_id, Jsonb({"idTag": "A", "idTagInfo": {"status": "Accepted"}})),
+        )
+
+
+async def _add_cards(db: PooledDatabase) -> None:
+    async with db.transaction() as conn:
+        await conn.execute(
+            """INSERT INTO id_tags (id_tag, client_id, status)
+               VALUES ('A', 'client-1', 'blocked'), ('B', 'client-1', 'active'), ('C', 'client-2', 'active')"""
+        )
+
+
+async def test_lists_that_cannot_be_updated_keep_no_other_from_it(
+    db: PooledDatabase, make_settings: Callable[..., Settings]
+) -> None:
+    """More cards may charge than these chargers take: each run met them first, and came no further."""
+    await build(db, NOW)
+    await _add_cards(db)
+    for number in range(charger_state.LISTS + 5):
+        await _add_list(db, f"full-{number:02}", most=1)
+    await _add_list(db, "other")
+    deps, commands, _ = sweep_deps(make_settings, db, FrozenClock(NOW))
+    assert (await charger_state.run(deps, NOW))["lists_updated"] == 1
+    assert commands.sent == ["SendLocalList None"]
+    async with db.transaction() as conn:
+        cursor = await conn.execute("SELECT state, failure FROM local_lists WHERE station_id = 'full-00'")
+        assert await cursor.fetchone() == {"state": "failed", "failure": "the charger's list holds at most 1 tags"}
+
+
+async def test_a_run_updates_a_bounded_number_of_lists(
+    db: PooledDatabase, make_settings: Callable[..., Settings]
+) -> None:
+    await build(db, NOW)
+    await _add_cards(db)
+    for number in range(charger_state.LISTS + 2):
+        await _add_list(db, f"list-{number:02}")
+    deps, _, _ = sweep_deps(make_settings, db, FrozenClock(NOW))
+    runs = [(await charger_state.run(deps, NOW))["lists_updated"] for _ in range(3)]
+    assert runs == [charger_state.LISTS, 2, 0]
+
+
+async def test_one_list_that_cannot_be_read_stops_no_other(
+    db: PooledDatabase, make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await build(db, NOW)
+    await _add_cards(db)
+    for station_id in ("broken", "whole"):
+        await _add_list(db, station_id)
+    whole = local_list.revoke_closed_cards
+
+    async def broken(conn: Conn, station_id: str, now: Any) -> Any:
+        if station_id == "broken":
+            raise LookupError
+        return await whole(conn, station_id, now)
+
+    monkeypatch.setattr(local_list, "revoke_closed_cards", broken)
+    deps, commands, _ = sweep_deps(make_settings, db, FrozenClock(NOW))
+    assert (await charger_state.run(deps, NOW))["lists_updated"] == 1
+    assert commands.sent == ["SendLocalList None"]
+
+
+async def test_runs_that_overlap_update_each_list_once_and_hold_one_at_a_time(
+    db: PooledDatabase, make_settings: Callable[..., Settings]
+) -> None:
+    """Two connections. A charger's answer locks its own list in the middle: nobody waits for more than that."""
+    await build(db, NOW)
+    await _add_cards(db)
+    for number in range(6):
+        await _add_list(db, f"list-{number}")
+    deps, commands, _ = sweep_deps(make_settings, db, FrozenClock(NOW))
+    async with db.transaction() as answering:
+        await answering.execute("SELECT FROM local_lists WHERE station_id = 'list-3' FOR UPDATE")
+        runs = [asyncio.ensure_future(charger_state.run(deps, NOW)) for _ in range(2)]
+
+        async def waiting() -> bool:
+            async with db.transaction() as conn:
+                cursor = await conn.execute(WAITING)
+                row = await cursor.fetchone()
+                assert row is not None
+                return bool(row["n"] == 2)
+
+        await until(waiting, "both runs to wait for the answer")
+        # What was done before is committed: other chargers' answers go on.
+        for number in range(3):
+            await answering.execute(
+                "SELECT FROM local_lists WHERE station_id = %s FOR UPDATE NOWAIT", (f"list-{number}",)
+            )
+    counts = [await run for run in runs]
+    assert sum(count["lists_updated"] for count in counts) == 6
+    assert commands.sent == ["SendLocalList None"] * 6

@@ -37,8 +37,12 @@ async def ensure(conn: Conn, station_id: str, now: datetime) -> LocalList:
 
 
 async def find(conn: Conn, station_id: str, *, lock: bool = False) -> LocalList | None:
+    if lock:
+        # By a statement of its own: one that waits for a lock sees the row as it is then, but the command that it is
+        # joined with as it was before, so a list that another transaction has just begun to send looks unanswered.
+        await conn.execute("SELECT FROM local_lists WHERE station_id = %s FOR UPDATE", (station_id,))
     cursor = await conn.execute(
-        f"SELECT {_COLUMNS} FROM {_FROM} WHERE l.station_id = %s{' FOR UPDATE OF l' if lock else ''}",  # noqa: S608 - constant parts
+        f"SELECT {_COLUMNS} FROM {_FROM} WHERE l.station_id = %s",  # noqa: S608 - constant parts
         (station_id,),
     )
     row = await cursor.fetchone()
@@ -240,7 +244,7 @@ async def set_part(
 # --- Sweep --------------------------------------------------------------------------------------------------------
 
 
-async def holding_closed_cards(conn: Conn, quiet_since: datetime, now: datetime, limit: int) -> list[str]:
+async def holding_closed_cards(conn: Conn, quiet_since: datetime, now: datetime, after: str, limit: int) -> list[str]:
     """Connected stations whose list lets a card charge that may not any more, and that are not being updated.
 
     ``quiet_since``: a failed update is tried again only when it is older than this.
@@ -249,11 +253,11 @@ async def holding_closed_cards(conn: Conn, quiet_since: datetime, now: datetime,
         f"""SELECT DISTINCT l.station_id FROM {_FROM}
               JOIN stations s ON s.id = l.station_id AND s.connected_instance IS NOT NULL
               JOIN local_list_entries e ON e.station_id = l.station_id
-             WHERE e.held #>> '{{idTagInfo,status}}' = 'Accepted'
+             WHERE e.held #>> '{{idTagInfo,status}}' = 'Accepted' AND l.station_id > %(after)s
                AND (l.state NOT IN ('sending', 'verifying') OR ({_UNANSWERED}))
                AND (l.updated_at <= %(quiet)s OR l.state IN ('idle', 'synced'))
                AND NOT EXISTS (SELECT FROM {_CARDS} WHERE upper(i.id_tag) = e.id_tag AND {_GOOD})
              ORDER BY l.station_id LIMIT %(limit)s""",  # noqa: S608 - constant parts
-        {"quiet": quiet_since, "now": now, "limit": limit},
+        {"quiet": quiet_since, "now": now, "after": after, "limit": limit},
     )
     return [row["station_id"] for row in await cursor.fetchall()]

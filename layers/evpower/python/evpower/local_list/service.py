@@ -217,19 +217,34 @@ def _question(station_id: str, requested_by: str, now: datetime) -> NewCommand:
     return NewCommand(station_id, _ASK, {}, now + ASK_FOR, requested_by)
 
 
-async def revoke_closed_cards(conn: Conn, now: datetime, limit: int) -> list[Command]:
-    """For the sweep: update lists that still let a blocked, expired or deleted card charge; the commands to send."""
-    made = []
-    for station_id in await repository.holding_closed_cards(conn, now - TRY_AGAIN_AFTER, now, limit):
-        row = await repository.ensure(conn, station_id, now)
-        if row.state.busy:
-            continue
-        await repository.set_requested_by(conn, station_id, "sweep")
-        try:
-            command = await _begin(conn, row, "sweep", now, full=row.is_uncertain, is_retry=False)
-        except ValidationFailed as error:
-            _log.warning("local list not updated: %s", error, extra={"station_id": station_id})
-            continue
-        if command is not None:
-            made.append(command)
-    return made
+async def holding_closed_cards(conn: Conn, now: datetime, *, after: str, limit: int) -> list[str]:
+    """For the sweep: connected stations, by id from ``after`` on, whose lists still let a blocked, expired or deleted
+    card charge.
+    """
+    return await repository.holding_closed_cards(conn, now - TRY_AGAIN_AFTER, now, after, limit)
+
+
+async def revoke_closed_cards(conn: Conn, station_id: str, now: datetime) -> Command | None:
+    """Update such a list; the command to send, None when that is going on, or cannot be.
+
+    A list that cannot be updated is failed, so that operators see why, and it is tried again after a pause.
+    """
+    row = await repository.ensure(conn, station_id, now)
+    if row.state.busy:
+        return None
+    await repository.set_requested_by(conn, station_id, "sweep")
+    try:
+        return await _begin(conn, row, "sweep", now, full=row.is_uncertain, is_retry=False)
+    except ValidationFailed as error:
+        _log.warning("local list not updated: %s", error, extra={"station_id": station_id})
+        await repository.set_step(
+            conn,
+            station_id,
+            ListState.FAILED,
+            now,
+            command_id=None,
+            failure=str(error),
+            is_uncertain=row.is_uncertain,
+            is_retry=False,
+        )
+        return None

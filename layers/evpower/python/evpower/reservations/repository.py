@@ -69,9 +69,14 @@ async def set_cancel_command(conn: Conn, station_id: str, number: int, command_i
 
 
 async def find(conn: Conn, station_id: str, number: int, now: datetime, *, lock: bool = False) -> Reservation | None:
+    if lock:
+        # By a statement of its own: one that waits for a lock joins the row as it is then with the commands as they
+        # were before, so a reservation that another transaction has just begun to cancel looks untouched.
+        await conn.execute(
+            "SELECT FROM reservations WHERE station_id = %s AND reservation_id = %s FOR UPDATE", (station_id, number)
+        )
     cursor = await conn.execute(
-        f"""SELECT {_COLUMNS} FROM {_FROM}
-             WHERE r.station_id = %(station)s AND r.reservation_id = %(number)s{" FOR UPDATE OF r" if lock else ""}""",  # noqa: S608 - constant parts
+        f"SELECT {_COLUMNS} FROM {_FROM} WHERE r.station_id = %(station)s AND r.reservation_id = %(number)s",  # noqa: S608 - constant parts
         {"station": station_id, "number": number, "now": now},
     )
     row = await cursor.fetchone()

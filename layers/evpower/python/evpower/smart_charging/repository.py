@@ -93,9 +93,15 @@ async def set_clear_command(conn: Conn, station_id: str, number: int, command_id
 
 
 async def find(conn: Conn, station_id: str, number: int, *, lock: bool = False) -> StoredProfile | None:
+    if lock:
+        # By a statement of its own: one that waits for a lock joins the row as it is then with the commands as they
+        # were before, so a profile that another transaction has just asked for looks unanswered.
+        await conn.execute(
+            "SELECT FROM charging_profiles WHERE station_id = %s AND charging_profile_id = %s FOR UPDATE",
+            (station_id, number),
+        )
     cursor = await conn.execute(
-        f"""SELECT {_COLUMNS} FROM {_FROM} WHERE p.station_id = %s AND p.charging_profile_id = %s
-            {"FOR UPDATE OF p" if lock else ""}""",  # noqa: S608 - constant parts
+        f"SELECT {_COLUMNS} FROM {_FROM} WHERE p.station_id = %s AND p.charging_profile_id = %s",  # noqa: S608 - constant parts
         (station_id, number),
     )
     row = await cursor.fetchone()

@@ -23,21 +23,19 @@ class NewCandidate:
 
 async def lock(conn: Conn, station_id: str) -> StationSecurity | None:
     """The station's credentials, locked to the end of the transaction."""
-    return await _security(conn, station_id, b" FOR UPDATE OF s")
+    # By a statement of its own: one that waits for a lock joins the row as it is then with the commands as they were
+    # before, so a profile that another transaction has just asked for looks unasked.
+    await conn.execute("SELECT FROM stations WHERE id = %s FOR UPDATE", (station_id,))
+    return await find(conn, station_id)
 
 
 async def find(conn: Conn, station_id: str) -> StationSecurity | None:
-    return await _security(conn, station_id, b"")
-
-
-async def _security(conn: Conn, station_id: str, suffix: bytes) -> StationSecurity | None:
     cursor = await conn.execute(
-        b"""SELECT s.security_profile, s.requested_security_profile, m.status AS request_status,
+        """SELECT s.security_profile, s.requested_security_profile, m.status AS request_status,
                    s.security_profile_command_id AS request_command_id, s.connection_security,
                    s.auth_key_hash IS NOT NULL AS has_key, s.auth_key_changed_at AS key_changed_at
               FROM stations s LEFT JOIN station_commands m ON m.id = s.security_profile_command_id
-             WHERE s.id = %s"""
-        + suffix,
+             WHERE s.id = %s""",
         (station_id,),
     )
     row = await cursor.fetchone()
