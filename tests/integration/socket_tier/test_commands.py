@@ -1,6 +1,5 @@
 """Every command of OCPP 1.6 from its row to a charger's socket and back: each kind of answer, and none."""
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,6 +9,7 @@ import pytest
 from evpower.commands import service
 from evpower.commands.models import Command, CommandStatus, NewCommand
 from evpower.db import PooledDatabase
+from socket_tier.outbound import OutboundCalls
 from socket_tier.tier import SocketTier
 from tests.fakes.network import Network
 from tests.fakes.ocpp16_commands import CASES
@@ -126,19 +126,34 @@ async def test_without_an_answer_only_stops_and_reads_are_written_again(
     }
 
 
-async def test_a_slow_certificate_has_twice_the_time(make_tier: MakeTier, db: PooledDatabase, network: Network) -> None:
-    tier = await make_tier(ocpp_call_timeout_s=1.0)
+async def test_what_a_charger_works_on_for_long_has_twice_the_time(
+    make_tier: MakeTier, db: PooledDatabase, network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Read from what each call is given, not by waiting: a machine that stalls passes any deadline."""
+    given: dict[str, float] = {}
+    whole = OutboundCalls.call
+
+    async def noted(calls: OutboundCalls, action: str, request: dict[str, Any], timeout: float) -> dict[str, Any]:
+        given[action] = timeout
+        return await whole(calls, action, request, timeout)
+
+    monkeypatch.setattr(OutboundCalls, "call", noted)
+    tier = await make_tier(ocpp_call_timeout_s=20.0)
+    leases: dict[str, timedelta] = {}
     async with RawCharger.open(url(tier)) as charger:
         await charger.call("Heartbeat")
         desk = Desk(tier, db, charger)
-        command = await desk.queue("InstallCertificate", CASES["InstallCertificate"].request)
-        call = await desk.frame("InstallCertificate")
-        sent = await db.run(lambda conn: service.get(conn, command.id))
-        assert sent is not None
-        assert sent.lease_until is not None
-        assert sent.sent_at is not None
-        # The sweep must not judge a command whose answer may still come.
-        assert sent.lease_until - sent.sent_at >= timedelta(seconds=2)
-        await asyncio.sleep(1.2)  # past the ordinary deadline: the charger is checking the certificate
-        await charger.send([3, call[1], {"status": "Accepted"}])
-        assert (await desk.ended(command)).status is CommandStatus.ACCEPTED
+        for action, case in CASES.items():
+            command = await desk.queue(action, case.request)
+            call = await desk.frame(action)
+            sent = await db.run(lambda conn, command=command: service.get(conn, command.id))  # type: ignore[misc]
+            assert sent is not None
+            assert sent.lease_until is not None
+            assert sent.sent_at is not None
+            leases[action] = sent.lease_until - sent.sent_at
+            await charger.send([3, call[1], case.good()])
+            assert (await desk.ended(command)).status is CommandStatus.ACCEPTED
+    slow = {"SendLocalList", "CertificateSigned", "InstallCertificate"}
+    assert given == {action: 40.0 if action in slow else 20.0 for action in CASES}
+    # The sweep must not judge a command whose answer may still come.
+    assert [action for action in CASES if leases[action] < timedelta(seconds=given[action])] == []
