@@ -210,3 +210,74 @@ async def _play(
         assert await money_faults(db) == []
     finally:
         await db.close()
+
+
+async def set_card(driver: Driver, status: str) -> None:
+    await driver.run(lambda conn: conn.execute("UPDATE id_tags SET status = %s", (status,)))
+
+
+async def transactions(driver: Driver) -> int:
+    async def work(conn: Conn) -> int:
+        row = await (await conn.execute("SELECT count(*) AS n FROM ocpp_transactions")).fetchone()
+        assert row is not None
+        return int(row["n"])
+
+    return await driver.run(work)
+
+
+async def test_a_card_that_was_refused_may_charge_once_it_is_good(driver: Driver) -> None:
+    """The charger never told the end of the attempt that was refused, as not every one does."""
+    await give_card(driver)
+    await set_card(driver, "blocked")
+    charger = Clockless(driver)
+    refused = await charger.start(EPOCH)
+    assert (refused.id_tag_status, refused.session_id) == ("Blocked", None)
+    driver.wait(minutes=5)
+    again = await charger.start(EPOCH)
+    assert (again.id_tag_status, again.repeated, await transactions(driver)) == ("Blocked", True, 1)
+    await set_card(driver, "active")
+    accepted, _ = await charger.charge(5000, starts=3, stops=2)
+    assert accepted != refused.transaction_id
+    assert await energy(driver) == [5000]
+    assert await balance_of(driver.db, "client-1") == 500 - Decimal("13.5") * 5
+    # The end of the attempt that was refused comes after all: nobody pays for it again.
+    await charger.stop(refused.transaction_id, 0, EPOCH)
+    second, _ = await charger.charge(1000)
+    assert second != accepted
+    assert await energy(driver) == [5000, 1000]
+    assert await money_faults(driver.db) == []
+
+
+async def test_the_very_same_message_keeps_its_refusal(driver: Driver) -> None:
+    await give_card(driver)
+    await set_card(driver, "blocked")
+    refused = await driver.plug(CARD, charger_time=EPOCH, message_id="same")
+    await set_card(driver, "active")
+    again = await driver.plug(CARD, charger_time=EPOCH, message_id="same")
+    assert (again.transaction_id, again.id_tag_status) == (refused.transaction_id, "Blocked")
+
+
+async def test_with_a_believable_clock_a_refused_start_keeps_its_answer(driver: Driver) -> None:
+    await give_card(driver)
+    await set_card(driver, "blocked")
+    charger = Clockless(driver, said=None)
+    when = driver.now
+    refused = await charger.start(when)
+    driver.wait(minutes=5)
+    await set_card(driver, "active")
+    again = await charger.start(when)
+    assert (again.transaction_id, again.id_tag_status) == (refused.transaction_id, "Blocked")
+
+
+async def test_while_the_connector_charges_another_a_refused_start_is_not_tried_again(driver: Driver) -> None:
+    """Else each repeat would be a transaction more."""
+    await give_card(driver)
+    await set_card(driver, "blocked")
+    charger = Clockless(driver)
+    await charger.start(EPOCH)
+    await set_card(driver, "active")
+    other = await driver.start("client-2")
+    await driver.plug(other.session.id_tag)
+    for _ in range(3):
+        assert (await charger.start(EPOCH)).id_tag_status == "Blocked"
+    assert await transactions(driver) == 2

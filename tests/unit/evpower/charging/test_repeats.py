@@ -23,6 +23,8 @@ class Known:
     started_at: datetime = EPOCH
     start_message_id: str | None = "a"
     stop_named_id: bool | None = True
+    session_id: str | None = None
+    id_tag_status: str = "Blocked"
 
 
 def test_a_charge_after_a_finished_one_of_a_charger_without_a_clock_is_another() -> None:
@@ -44,6 +46,25 @@ def test_anything_less_is_the_same_start_again(known: Known) -> None:
     assert not repeats.is_another_charge(known, "b")
 
 
+def test_a_refused_start_whose_end_never_came_may_come_again() -> None:
+    assert repeats.may_be_another_attempt(Known(status="active"), "b")
+
+
+@pytest.mark.parametrize(
+    ("known", "message_id"),
+    [
+        (Known(status="stopped"), "b"),  # then it is another charge, or none
+        (Known(status="active", id_tag_status="Accepted"), "b"),  # it goes on
+        (Known(status="active", session_id="s"), "b"),  # it is billed
+        (Known(status="active", started_at=NOW - timedelta(days=29)), "b"),  # a queue of weeks
+        (Known(status="active"), "a"),  # the very same message
+        (Known(status="active"), None),
+    ],
+)
+def test_any_other_start_keeps_its_answer(known: Known, message_id: str | None) -> None:
+    assert not repeats.may_be_another_attempt(known, message_id)
+
+
 def test_a_start_of_which_the_message_is_not_known_is_the_same_again() -> None:
     assert not repeats.is_another_charge(Known(), None)
 
@@ -62,6 +83,7 @@ def test_with_a_believable_clock_equal_content_is_the_same_start_for_ever(
     known = Known(status=status, received_at=NOW + later, started_at=NOW + later - behind, stop_named_id=named)
     assert not repeats.is_another_charge(known, message_id)
     assert not repeats.is_another_charge(replace(known, start_message_id=None), message_id)
+    assert not repeats.may_be_another_attempt(known, message_id)
 
 
 @pytest.mark.parametrize("said", [EPOCH, datetime(2000, 1, 1, tzinfo=UTC), datetime(2099, 1, 1, tzinfo=UTC)])

@@ -29,6 +29,10 @@ class Earlier(Protocol):
     def start_message_id(self) -> str | None: ...
     @property
     def stop_named_id(self) -> bool | None: ...
+    @property
+    def session_id(self) -> str | None: ...
+    @property
+    def id_tag_status(self) -> str: ...
 
 
 def clock_is_dead(said: datetime, received_at: datetime) -> bool:
@@ -46,6 +50,23 @@ def is_another_charge(earlier: Earlier, message_id: str | None) -> bool:
     return (
         earlier.status == "stopped"
         and earlier.stop_named_id is True
+        and clock_is_dead(earlier.started_at, earlier.received_at)
+        and message_id is not None
+        and message_id != earlier.start_message_id
+    )
+
+
+def may_be_another_attempt(earlier: Earlier, message_id: str | None) -> bool:
+    """Whether a start with the content of ``earlier``, which was refused and whose end never came, may be another one.
+
+    Use case: the card was blocked; the charger told no end of a charge that never began, and its card is good by now.
+    Nothing was billed, so nothing can be billed twice. It is another attempt only if it would be accepted: a refusal
+    that is repeated stays one.
+    """
+    return (
+        earlier.status == "active"
+        and earlier.session_id is None
+        and earlier.id_tag_status != "Accepted"
         and clock_is_dead(earlier.started_at, earlier.received_at)
         and message_id is not None
         and message_id != earlier.start_message_id

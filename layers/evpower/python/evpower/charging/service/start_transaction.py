@@ -64,7 +64,7 @@ async def start_transaction(conn: Conn, message: StartTransaction) -> Transactio
         card = await card_verdict(conn, message.id_tag, message.received_at)
         if card.client_id is not None:
             client = await accounts.lock_client(conn, card.client_id)
-    transaction, created = await _record(conn, message, by_app=waiting is not None)
+    transaction, created = await _record(conn, message, None if waiting is not None else card)
     if not created:
         return TransactionStarted(
             transaction.id,
@@ -110,13 +110,26 @@ async def start_transaction(conn: Conn, message: StartTransaction) -> Transactio
     )
 
 
-async def _record(conn: Conn, message: StartTransaction, *, by_app: bool) -> tuple[Transaction, bool]:
-    """The transaction of the message, and whether it is a new one."""
+async def _record(conn: Conn, message: StartTransaction, card: TagVerdict | None) -> tuple[Transaction, bool]:
+    """The transaction of the message, and whether it is a new one. ``card``: the verdict, unless the app started it."""
     transaction, created = await transactions.insert(conn, message)
     # The tag of an app session is for one transaction, so an equal content is always that one.
-    if not created and not by_app and repeats.is_another_charge(transaction, message.message_id):
+    if created or card is None:
+        return transaction, created
+    if repeats.is_another_charge(transaction, message.message_id) or (
+        repeats.may_be_another_attempt(transaction, message.message_id) and await _would_begin(conn, message, card)
+    ):
         return await transactions.insert_again(conn, message, transaction.repetition + 1)
-    return transaction, created
+    return transaction, False
+
+
+async def _would_begin(conn: Conn, message: StartTransaction, card: TagVerdict) -> bool:
+    """Whether a start by this card would be accepted now; the client is locked."""
+    return (
+        card.status == "Accepted"
+        and not await is_closed_to_drivers(conn, message.station_id)
+        and await sessions.live_on_connector(conn, message.station_id, message.connector_id) is None
+    )
 
 
 async def _app_session(
