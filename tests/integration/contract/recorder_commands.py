@@ -94,7 +94,8 @@ async def _answer(
 ) -> None:
     now = on.api.deps.clock.now()
     async with on.api.db.transaction() as conn:
-        command = await commands.claim(conn, command_id, on.api.epoch, "test-instance", now)
+        others = await commands.earlier(conn, command_id, on.api.epoch, now)  # their charger is silent
+        command = await commands.claim(conn, command_id, on.api.epoch, "test-instance", now, passed=others)
         assert command is not None
         await jobs.command_ended(conn, command, status, answer)
         assert await commands.finish(conn, command, status, now, response=answer, error=error)

@@ -35,7 +35,8 @@ async def _end(api: Api, command_id: str, answer: Answer) -> None:
     """The charger's answer, as the socket tier records it."""
     now = api.deps.clock.now()
     async with api.db.transaction() as conn:
-        command = await commands.claim(conn, command_id, api.epoch, "test-instance", now)
+        others = await commands.earlier(conn, command_id, api.epoch, now)  # their charger is silent
+        command = await commands.claim(conn, command_id, api.epoch, "test-instance", now, passed=others)
         assert command is not None
         spec = COMMANDS[command.action]
         accepted = spec.outcome(answer) is Outcome.ACCEPTED
