@@ -39,6 +39,24 @@ def test_register_restarts_at_zero_after_a_power_loss() -> None:
     assert flags == [meter.RESET]
 
 
+def test_one_zero_between_good_readings_is_a_glitch() -> None:
+    state, flags = run(0, at(60, 300), at(120, 0), at(180, 600), at(240, 900))
+    assert state.energy_wh == 900
+    assert flags == [meter.RESET]
+
+
+def test_a_register_that_stays_at_zero_after_its_restart_adds_nothing() -> None:
+    state, _ = run(0, at(60, 3000), at(120, 0), at(180, 0), at(240, 0), at(300, 300))
+    assert state.energy_wh == run(0, at(60, 3000))[0].energy_wh + 300
+
+
+def test_a_restart_that_only_the_stop_shows_is_billed() -> None:
+    state, _ = run(500_000, at(60, 500_300))
+    state, flags = meter.finish(state, Decimal(120), None, T0 + timedelta(seconds=120), POWER, T0)
+    assert state.energy_wh == 300 + 120
+    assert flags == (meter.RESET,)
+
+
 def test_a_jump_of_hundreds_of_kwh_is_not_billed() -> None:
     state, flags = run(1000, at(60, 1300), at(120, 501_300), at(180, 501_600))
     assert state.energy_wh == 300 + 300

@@ -2,8 +2,9 @@
 
 Rules (ocpp.md §3 MeterValues, §5; mobile-api.md §0.7):
 
-* A register that falls to a small value restarted at zero (power loss in the transaction): what it shows since then
-  is added, never subtracted.
+* A register that falls to a small value and goes on from there restarted at zero (power loss in the transaction):
+  what it shows since then is added, never subtracted. One that goes on from the old value showed a glitch. At the end
+  nothing follows that could tell: a fall of meterStop is a restart.
 * A difference that the connector's power cannot explain is not billed. The register is remembered as a candidate: if
   the next reading continues from it, the register really moved and counting goes on from there; if the next reading
   continues from the old value, it was a glitch.
@@ -52,13 +53,20 @@ def seconds(span: timedelta) -> Decimal:
 
 
 def apply(
-    state: MeterState, reading: Reading, received_at: datetime, max_power_w: Decimal, began_at: datetime
+    state: MeterState,
+    reading: Reading,
+    received_at: datetime,
+    max_power_w: Decimal,
+    began_at: datetime,
+    *,
+    is_last: bool = False,
 ) -> tuple[MeterState, tuple[str, ...]]:
     """The meter after ``reading`` and the faults found in it.
 
     Args:
         received_at: server time of the message.
         began_at: server time before which no energy of this session can have been delivered.
+        is_last: nothing comes after it that could confirm or refute it.
     """
     register = reading.energy_wh
     if register is None:
@@ -77,13 +85,16 @@ def apply(
         return state, ()
     if -ALLOWANCE_WH <= difference < 0 and register > state.register_wh / 2:
         return _telemetry(state, reading), ()  # rounding jitter of the register, not a restart
+    # Use case: power loss in the middle of a transaction, the register starts again at 0.
+    fell_to_start = register <= min(bound, state.register_wh / 2)
     candidate = state.candidate_wh
     if candidate is not None and 0 <= register - candidate <= bound:
-        return _accept(state, reading, register, register - candidate, received_at, max_power_w, began_at)
-    if register <= min(bound, state.register_wh / 2) and candidate is None:
-        # Use case: power loss in the middle of a transaction, the register starts again at 0.
+        restarted = candidate <= state.register_wh / 2 and register <= bound
+        added = register if restarted else register - candidate
+        return _accept(state, reading, register, added, received_at, max_power_w, began_at)
+    if is_last and fell_to_start and candidate is None:
         return _accept(state, reading, register, register, received_at, max_power_w, began_at, RESET)
-    return replace(_telemetry(state, reading), candidate_wh=register), (JUMP,)
+    return replace(_telemetry(state, reading), candidate_wh=register), (RESET if fell_to_start else JUMP,)
 
 
 def _accept(
@@ -138,7 +149,8 @@ def finish(
     """
     if meter_stop_wh <= 0 < state.register_wh:
         return state, (NEGATIVE if meter_stop_wh < 0 else RESET,)
-    return apply(state, Reading(stopped_at, energy_wh=meter_stop_wh), received_at, max_power_w, began_at)
+    last = Reading(stopped_at, energy_wh=meter_stop_wh)
+    return apply(state, last, received_at, max_power_w, began_at, is_last=True)
 
 
 def _is_stale(state: MeterState, reading: Reading) -> bool:
