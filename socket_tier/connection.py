@@ -161,10 +161,13 @@ class ChargerConnection:
         quick = self.dialect.quick
         if quick is None or self._quick_call is not None or self._worker is not None or self._queue:
             return False
-        started = time.perf_counter()
+        started = time.monotonic()
         try:
             call = quick.read(data)
             if call is None or call.id in self._repeats or not self.charger.accepted:
+                return False
+            pace = self.dialect.routes[call.action].pace
+            if pace is not None and not self._pacer.take(call.action, pace, started):
                 return False
             self._quick_call = (call.id, call.action, data, started)
             if quick.take(self.charger, call, self._quickly_done):
@@ -223,7 +226,7 @@ class ChargerConnection:
         return route if route is not None and route.on_fault is not None else None
 
     async def _handle(self, frame: Call | BadFrame, data: bytes) -> None:
-        started = time.perf_counter()
+        started = time.monotonic()
         repeated = self._repeats.answer_to(frame.id, data)
         if repeated is not None:
             self._send(repeated)
@@ -249,7 +252,7 @@ class ChargerConnection:
         self.charger.run_deferred()
         if not self._ready:
             self.become_ready()
-        took = time.perf_counter() - started
+        took = time.monotonic() - started
         if action and action in self.dialect.routes:
             metrics.handled(action, took)
         if self.log is not None:
@@ -258,7 +261,7 @@ class ChargerConnection:
     def _note(self, frame: Call | BadFrame, data: bytes, answer: bytes | None, started: float | None) -> None:
         """Log an exchange other than a handled message."""
         if self.log is not None:
-            took = None if started is None else time.perf_counter() - started
+            took = None if started is None else time.monotonic() - started
             error = UNANSWERED if answer is None else None
             self.log.note(IN, frame.action, frame.id, data, answer, error, took)
 

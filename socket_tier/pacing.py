@@ -23,6 +23,14 @@ class Pacer:
     def __init__(self) -> None:
         self._due: dict[str, float] = {}  # action -> when all that was taken so far would be paid off
 
+    def take(self, action: str, pace: Pace, now: float) -> bool:
+        """Take one message at ``now`` if it need not wait; false takes nothing."""
+        due = max(self._due.get(action, now), now)
+        if due - now > (pace.burst - 1) / pace.per_s:
+            return False
+        self._due[action] = due + 1 / pace.per_s
+        return True
+
     def delay(self, action: str, pace: Pace, now: float) -> float:
         """Take one message at ``now`` (monotonic seconds); the seconds that it must wait."""
         due = max(self._due.get(action, now), now)

@@ -26,6 +26,7 @@ from socket_tier.pacing import Pace
 _HEARTBEATS = Pace(per_s=50, burst=1000)
 _EVENTS = Pace(per_s=10, burst=200)
 _BOOTS = Pace(per_s=1, burst=30)
+_READINGS = Pace(per_s=50, burst=5000)
 # Each leaves a row for good, and a refused start a command that waits for hours, in memory as well.
 _TRANSACTIONS = Pace(per_s=2, burst=500)
 
@@ -37,7 +38,7 @@ ROUTES = {
     "FirmwareStatusNotification": Route(firmware_status_notification.handle, Durability.RETRY, pace=_EVENTS),
     "Heartbeat": Route(heartbeat.handle, pace=_HEARTBEATS),
     "LogStatusNotification": Route(log_status_notification.handle, Durability.RETRY, pace=_EVENTS),
-    "MeterValues": Route(meter_values.handle, Durability.COMMIT),
+    "MeterValues": Route(meter_values.handle, Durability.COMMIT, pace=_READINGS),
     "SecurityEventNotification": Route(security_event_notification.handle, Durability.RETRY, pace=_EVENTS),
     "SignCertificate": Route(sign_certificate.handle, Durability.RETRY, pace=_EVENTS),
     "SignedFirmwareStatusNotification": Route(

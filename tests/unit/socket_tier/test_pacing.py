@@ -40,6 +40,13 @@ def test_actions_are_counted_apart() -> None:
     assert pacer.delay("Heartbeat", pace, 5.0) == 1
 
 
+def test_what_need_not_wait_is_taken_and_nothing_else() -> None:
+    pacer, pace = Pacer(), Pace(per_s=10, burst=3)
+    assert [pacer.take("Heartbeat", pace, 100.0) for _ in range(5)] == [True, True, True, False, False]
+    assert pacer.take("Heartbeat", pace, 100.11)
+    assert round(pacer.delay("Heartbeat", pace, 100.11), 3) == 0.09
+
+
 async def test_a_flood_is_answered_whole_and_in_order_but_no_faster_than_its_pace(bench: MakeBench) -> None:
     flooding = bench({"Heartbeat": Route(beat, pace=Pace(per_s=200, burst=10))})
     neighbour = bench({"Heartbeat": Route(beat, pace=Pace(per_s=200, burst=10))})
@@ -72,10 +79,13 @@ async def test_what_a_gone_charger_has_sent_is_applied_at_once(bench: MakeBench)
     assert time.monotonic() - started < 2.5  # at most the message that already waited, not 38 seconds
 
 
-def test_readings_and_statuses_have_no_pace() -> None:
-    assert {action for action, route in ROUTES.items() if route.pace is None} >= {
-        "Authorize", "MeterValues", "StatusNotification",
+def test_what_costs_rows_has_a_pace_and_a_queue_of_hours_passes_at_once() -> None:
+    assert {action for action, route in ROUTES.items() if route.pace is None} == {
+        "Authorize", "DataTransfer", "StatusNotification",
     }  # fmt: skip
+    readings = ROUTES["MeterValues"].pace
+    assert readings is not None
+    assert readings.burst >= 12 * 60 * 4  # two connectors, a reading each half minute, for twelve hours
     assert ROUTES["Heartbeat"].pace is not None
 
 

@@ -11,6 +11,7 @@ import psycopg
 from evpower.stations.models import RegistrationStatus
 from socket_tier.charger import Charger
 from socket_tier.dialect import Done, Durability, QuickPath, Route
+from socket_tier.pacing import Pace
 from tests.unit.socket_tier.conftest import Bench
 
 MakeBench = Callable[..., Bench]
@@ -122,3 +123,16 @@ async def test_the_end_of_a_socket_waits_for_it(bench: MakeBench) -> None:
     assert not ending.done()
     quick.waiting[0](dict(HEARTBEAT))
     await ending
+
+
+async def test_a_flood_waits_for_its_pace(bench: MakeBench) -> None:
+    quick, handler = Quick(), Handler()
+    b = bench({"Heartbeat": Route(handler, pace=Pace(per_s=20, burst=2))}, quick=quick.path)
+    for number, message_id in enumerate(("a", "b", "c")):
+        await b.feed(2, message_id, "Heartbeat", {})
+        if number < 2:
+            quick.waiting[number](dict(HEARTBEAT))
+    assert [frame[1] for frame in await b.link.count(2)] == ["a", "b"]
+    assert handler.seen == []  # the third waits, and takes the usual way
+    assert [frame[1] for frame in await b.link.count(3)] == ["a", "b", "c"]
+    assert (len(quick.waiting), len(handler.seen)) == (2, 1)
