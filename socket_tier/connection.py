@@ -187,7 +187,7 @@ class ChargerConnection:
             self._queue.appendleft((frame, data))
             self._queued_bytes += len(data)
         else:
-            self._conclude(message_id, action, data, rpc.result_frame(message_id, result), started)
+            self._conclude(message_id, action, data, rpc.result_frame(message_id, result), started, is_json=True)
         self._start_worker()
         if self._idle is not None:
             self._idle.set()
@@ -244,7 +244,14 @@ class ChargerConnection:
             self._conclude(frame.id, frame.action, data, answer, started)
 
     def _conclude(
-        self, message_id: rpc.MessageId, action: str | None, data: bytes, answer: bytes, started: float
+        self,
+        message_id: rpc.MessageId,
+        action: str | None,
+        data: bytes,
+        answer: bytes,
+        started: float,
+        *,
+        is_json: bool = False,
     ) -> None:
         """Answer, then start what follows from the message."""
         self._repeats.remember(message_id, data, answer)
@@ -256,7 +263,7 @@ class ChargerConnection:
         if action and action in self.dialect.routes:
             metrics.handled(action, took)
         if self.log is not None:
-            self.log.note(IN, action, message_id, data, answer, latency_s=took)
+            self.log.note(IN, action, message_id, data, answer, None, took, is_json=is_json)
 
     def _note(self, frame: Call | BadFrame, data: bytes, answer: bytes | None, started: float | None) -> None:
         """Log an exchange other than a handled message."""

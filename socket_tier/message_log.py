@@ -199,6 +199,8 @@ class StationLog:
         response: bytes | None = None,
         error: str | None = None,
         latency_s: float | None = None,
+        *,
+        is_json: bool = False,
     ) -> None:
         """Note one exchange, or a frame that is part of none. Without ``error``, a CALLERROR tells its own."""
         now = time.time()
@@ -213,7 +215,7 @@ class StationLog:
             error = answer.code if isinstance(answer, rpc.CallError) else rpc.GENERIC_ERROR
         at = now if latency_s is None else now - latency_s
         self._log.add(
-            NewEntry(self._station_id, at, direction, action, message_id, request, response, error, latency_s)
+            NewEntry(self._station_id, at, direction, action, message_id, request, response, error, latency_s, is_json)
         )
 
     def opened(self, **details: Any) -> None:

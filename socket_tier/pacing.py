@@ -4,7 +4,7 @@ While a message waits, those behind it do too, and once the queue is full the so
 the charger that causes it, not its neighbours. Generic cell rate algorithm (ITU-T I.371): one number per action.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,6 +13,12 @@ class Pace:
 
     per_s: float
     burst: int
+    interval: float = field(init=False, repr=False)
+    tolerance: float = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "interval", 1 / self.per_s)
+        object.__setattr__(self, "tolerance", (self.burst - 1) / self.per_s)
 
 
 class Pacer:
@@ -25,14 +31,16 @@ class Pacer:
 
     def take(self, action: str, pace: Pace, now: float) -> bool:
         """Take one message at ``now`` if it need not wait; false takes nothing."""
-        due = max(self._due.get(action, now), now)
-        if due - now > (pace.burst - 1) / pace.per_s:
+        due = self._due.get(action, now)
+        if due < now:
+            due = now
+        elif due - now > pace.tolerance:
             return False
-        self._due[action] = due + 1 / pace.per_s
+        self._due[action] = due + pace.interval
         return True
 
     def delay(self, action: str, pace: Pace, now: float) -> float:
         """Take one message at ``now`` (monotonic seconds); the seconds that it must wait."""
         due = max(self._due.get(action, now), now)
-        self._due[action] = due + 1 / pace.per_s
-        return max(0.0, due - now - (pace.burst - 1) / pace.per_s)
+        self._due[action] = due + pace.interval
+        return max(0.0, due - now - pace.tolerance)

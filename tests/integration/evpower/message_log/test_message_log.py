@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from evpower.config import Settings
-from evpower.db import PooledDatabase, retention
+from evpower.db import Conn, PooledDatabase, retention
 from evpower.message_log import service
 from evpower.message_log.models import Direction, Entry, EntryFilter, NewEntry
 from tests.integration.evpower.db import network
@@ -57,6 +57,25 @@ async def test_an_entry_comes_back_as_it_was(db: PooledDatabase) -> None:
     assert not first.is_truncated
     assert (second.message_id, second.request, second.response, second.latency_ms) == ("7", "no json", None, None)
     assert (third.action, third.message_id) == ("\ufffdodd", "a\ufffdb")
+
+
+async def test_frames_known_to_be_json_are_stored_to_the_letter(db: PooledDatabase) -> None:
+    request = '[2, "m1","MeterValues" ,{"connectorId":1,"a":"caf\u00e9 \\"x\\""}]'
+    await store(
+        db,
+        entry(1, action="MeterValues", request=request.encode(), is_json=True),
+        entry(2, action="MeterValues", request=request.encode()),
+        entry(3, action="ChangeConfiguration", is_json=True),
+    )
+
+    async def texts(conn: Conn) -> list[str]:
+        cursor = await conn.execute("SELECT request, response FROM station_messages ORDER BY message_id")
+        return [text for row in await cursor.fetchall() for text in row.values()]
+
+    first, answer, second, _, third, _ = await db.run(texts)
+    assert (first, second) == (request, request)
+    assert answer == '[3,"m1",{}]'
+    assert third == '[2,"m3","ChangeConfiguration",{}]'
 
 
 async def test_filters(db: PooledDatabase) -> None:

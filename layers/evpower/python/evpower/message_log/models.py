@@ -32,6 +32,7 @@ class NewEntry:
         request, response: frames as they were on the wire; of an event, its details as JSON.
         error: None when all went well; else a CALLERROR code, or a word of ours.
         latency_s: from the CALL to its answer.
+        is_json: both frames are known to be JSON that PostgreSQL takes, without an escape, so that nothing need look.
     """
 
     station_id: str
@@ -43,6 +44,7 @@ class NewEntry:
     response: bytes | None = None
     error: str | None = None
     latency_s: float | None = None
+    is_json: bool = False
 
     @property
     def size(self) -> int:

@@ -15,9 +15,9 @@ SELECT CASE WHEN a = 'ConnectionRefused'
             THEN coalesce((SELECT st.id FROM stations st WHERE st.id = s OR st.serial_number = s
                             ORDER BY st.id = s DESC LIMIT 1), s)
             ELSE s END,
-       to_timestamp(t), d, a, i, q, r, e, l, coalesce(x, false)
+       to_timestamp(t), d, a, i, q #>> '{}', r #>> '{}', e, l, coalesce(x, false)
   FROM json_to_recordset(%s::json)
-    AS m (s text, t float8, d text, a text, i text, q text, r text, e text, l real, x boolean)"""
+    AS m (s text, t float8, d text, a text, i text, q json, r json, e text, l real, x boolean)"""
 
 _COLUMNS = (
     "id, station_id, received_at, direction, action, message_id, request, response, error, latency_ms, is_truncated"

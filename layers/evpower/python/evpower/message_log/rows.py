@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import msgspec
 
 from evpower.message_log.models import NewEntry
-from evpower.message_log.wire import kept, storable
+from evpower.message_log.wire import is_plain, kept, storable
 
 _MAX_WORD = 255  # longer ids and actions are kept in the frame only
 _encoder = msgspec.json.Encoder()
@@ -23,8 +23,8 @@ class Row(msgspec.Struct, omit_defaults=True, gc=False):
     d: str  # direction
     a: str | None = None  # action
     i: str | None = None  # message id
-    q: str | None = None  # request
-    r: str | None = None  # response
+    q: str | msgspec.Raw | None = None  # request: its text, or as it is
+    r: str | msgspec.Raw | None = None  # response
     e: str | None = None  # error
     l: float | None = None  # noqa: E741 - latency in ms
     x: bool = False  # truncated
@@ -33,8 +33,15 @@ class Row(msgspec.Struct, omit_defaults=True, gc=False):
 def row_of(entry: NewEntry) -> Row:
     """An entry as it is stored."""
     action = entry.action
-    request, is_cut = kept(entry.request, action)
-    response, is_cut_too = kept(entry.response, action)
+    request: str | msgspec.Raw | None
+    response: str | msgspec.Raw | None
+    if entry.is_json and entry.request and entry.response and is_plain(entry.request, action):
+        # Frames within the document, not texts of it: no quotation mark to escape here and to read again there.
+        request, response, is_cut = msgspec.Raw(entry.request), msgspec.Raw(entry.response), False
+    else:
+        request, is_request_cut = kept(entry.request, action)
+        response, is_response_cut = kept(entry.response, action)
+        is_cut = is_request_cut or is_response_cut
     return Row(
         entry.station_id,
         entry.at,
@@ -45,7 +52,7 @@ def row_of(entry: NewEntry) -> Row:
         response,
         entry.error,
         None if entry.latency_s is None else entry.latency_s * 1000,
-        is_cut or is_cut_too,
+        is_cut,
     )
 
 

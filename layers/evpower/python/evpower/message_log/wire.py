@@ -30,13 +30,18 @@ def kept(frame: bytes | None, action: str | None) -> tuple[str | None, bool]:
     """The text of a frame of ``action`` as it is stored, and whether it was cut."""
     if frame is None:
         return None, False
-    if action in _PLAIN and len(frame) <= MAX_CHARS and b"\x00" not in frame:
+    if is_plain(frame, action) and b"\x00" not in frame:
         try:
             return frame.decode(), False
         except UnicodeDecodeError:
             return storable(frame.decode(errors="replace")), False
     text = storable(_masked_text(frame))
     return text[:MAX_CHARS], len(text) > MAX_CHARS
+
+
+def is_plain(frame: bytes, action: str | None) -> bool:
+    """Whether nothing of it needs masking or cutting."""
+    return action in _PLAIN and len(frame) <= MAX_CHARS
 
 
 def storable(text: str) -> str:

@@ -16,42 +16,42 @@ from evpower.charging.models import MeterUpdate, Reading
 _encoder = msgspec.json.Encoder()
 
 
-class _ReadingRow(msgspec.Struct, gc=False):
+class _ReadingRow(msgspec.Struct, omit_defaults=True, gc=False):
     station: str
     connector: int
-    transaction: int | None
-    session: str | None
     received: datetime
-    sampled: datetime | None
-    context: str | None
-    energy: Decimal | None
-    power: Decimal | None
-    current: Decimal | None
-    voltage: Decimal | None
-    soc: Decimal | None
-    temperature: Decimal | None
-    flags: str | None
     raw: msgspec.Raw
+    transaction: int | None = None
+    session: str | None = None
+    sampled: datetime | None = None
+    context: str | None = None
+    energy: Decimal | None = None
+    power: Decimal | None = None
+    current: Decimal | None = None
+    voltage: Decimal | None = None
+    soc: Decimal | None = None
+    temperature: Decimal | None = None
+    flags: str | None = None
 
 
-class _SessionRow(msgspec.Struct, gc=False):
+class _SessionRow(msgspec.Struct, omit_defaults=True, gc=False):
     session: str | None
     station: str
     epoch: int
-    register: Decimal
-    candidate: Decimal | None
-    energy: Decimal
-    since: datetime | None
-    charger: datetime | None
-    power: Decimal | None
-    current: Decimal | None
-    voltage: Decimal | None
-    soc: Decimal | None
-    temperature: Decimal | None
-    cost: Decimal | None
-    auto_stop: datetime | None
-    review: str
     received: datetime
+    register: Decimal
+    energy: Decimal
+    candidate: Decimal | None = None
+    since: datetime | None = None
+    charger: datetime | None = None
+    power: Decimal | None = None
+    current: Decimal | None = None
+    voltage: Decimal | None = None
+    soc: Decimal | None = None
+    temperature: Decimal | None = None
+    cost: Decimal | None = None
+    auto_stop: datetime | None = None
+    review: str | None = None
 
 
 def readings(updates: Sequence[MeterUpdate]) -> bytes:
@@ -68,9 +68,10 @@ def _reading(update: MeterUpdate, reading: Reading) -> _ReadingRow:
     return _ReadingRow(
         update.station_id,
         update.connector_id,
+        update.received_at,
+        msgspec.Raw(reading.raw),
         update.transaction_id,
         update.session_id,
-        update.received_at,
         reading.sampled_at,
         reading.context,
         reading.energy_wh,
@@ -80,7 +81,6 @@ def _reading(update: MeterUpdate, reading: Reading) -> _ReadingRow:
         reading.soc_percent,
         reading.temperature_c,
         ",".join(reading.flags) if reading.flags else None,
-        msgspec.Raw(reading.raw),
     )
 
 
@@ -91,9 +91,10 @@ def _session(update: MeterUpdate) -> _SessionRow:
         update.session_id,
         update.station_id,
         update.epoch,
+        update.received_at,
         meter.register_wh,
-        meter.candidate_wh,
         meter.energy_wh,
+        meter.candidate_wh,
         meter.since,
         meter.since_charger,
         meter.power_w,
@@ -103,6 +104,5 @@ def _session(update: MeterUpdate) -> _SessionRow:
         meter.temperature_c,
         update.cost,
         update.auto_stop_at,
-        ",".join(update.review) if update.review else "",
-        update.received_at,
+        ",".join(update.review) if update.review else None,
     )

@@ -10,8 +10,14 @@ from evpower.db import Conn
 # One statement per flush, whatever the size of the batch, with two JSON documents as its parameters: they are written
 # in a small part of the time that adapting arrays of the same values takes, and the statement needs no planning anew.
 # The epoch keeps a process that lost the station from overwriting the meter that its successor maintains.
+# What it answers is nearly always nothing: which sessions it did not find live under this epoch.
 _FLUSH = """
-WITH stored AS (
+WITH updates AS MATERIALIZED (
+    SELECT * FROM json_to_recordset(%s::json)
+        AS u (session text, station text, epoch bigint, register numeric, candidate numeric, energy numeric,
+              since timestamptz, charger timestamptz, power numeric, current numeric, voltage numeric, soc numeric,
+              temperature numeric, cost numeric, auto_stop timestamptz, review text, received timestamptz)),
+stored AS (
     INSERT INTO ocpp_meter_values (station_id, connector_id, transaction_id, session_id, received_at, sampled_at,
         context, energy_wh, power_w, current_a, voltage_v, soc_percent, temperature_c, flags, raw)
     SELECT station, connector, transaction, session, received, sampled, context, energy, power, current, voltage, soc,
@@ -19,7 +25,8 @@ WITH stored AS (
       FROM json_to_recordset(%s::json)
         AS r (station text, connector int, transaction int, session text, received timestamptz, sampled timestamptz,
               context text, energy numeric, power numeric, current numeric, voltage numeric, soc numeric,
-              temperature numeric, flags text, raw jsonb))
+              temperature numeric, flags text, raw jsonb)),
+written AS (
 UPDATE charging_sessions s
    SET meter_current = u.register, meter_candidate = u.candidate, energy_wh = u.energy, last_meter_at = u.since,
        last_meter_charger_at = u.charger, power_w = u.power, current_a = u.current, voltage_v = u.voltage,
@@ -27,30 +34,29 @@ UPDATE charging_sessions s
        amount = CASE WHEN s.settlement_revision = 0 OR s.state IN ('pending', 'charging', 'stopping')
                      THEN coalesce(u.cost, s.amount) ELSE s.amount END,
        auto_stop_at = CASE WHEN s.state = 'charging' THEN u.auto_stop ELSE s.auto_stop_at END,
-       needs_review = s.needs_review OR u.review <> '',
-       review_reasons = CASE WHEN u.review = '' THEN s.review_reasons ELSE
+       needs_review = s.needs_review OR u.review IS NOT NULL,
+       review_reasons = CASE WHEN u.review IS NULL THEN s.review_reasons ELSE
            ARRAY(SELECT DISTINCT unnest(s.review_reasons || string_to_array(u.review, ',')) ORDER BY 1) END,
        updated_at = u.received
-  FROM json_to_recordset(%s::json)
-    AS u (session text, station text, epoch bigint, register numeric, candidate numeric, energy numeric,
-          since timestamptz, charger timestamptz, power numeric, current numeric, voltage numeric, soc numeric,
-          temperature numeric, cost numeric, auto_stop timestamptz, review text, received timestamptz)
+  FROM updates u
   JOIN stations st ON st.id = u.station
  WHERE s.id = u.session AND st.connection_epoch = u.epoch
-RETURNING s.id, s.state"""
+RETURNING s.id, s.state)
+SELECT u.session FROM updates u
+ WHERE NOT EXISTS (SELECT FROM written w WHERE w.id = u.session AND w.state IN ('pending', 'charging', 'stopping'))"""
 
 
-async def flush(conn: Conn, updates: Sequence[MeterUpdate]) -> dict[str, str]:
+async def flush(conn: Conn, updates: Sequence[MeterUpdate]) -> frozenset[str]:
     """Store every reading of the batch and bring the sessions' meters up to date, the newest update of each.
 
     Returns:
-        session id -> state of the sessions written.
+        Sessions that were not updated as live ones: ended, or their station has connected elsewhere.
     """
     from evpower.charging.repository import meter_rows  # not for functions: see there
 
     newest = {update.session_id: update for update in updates if update.session_id and update.meter}
-    cursor = await conn.execute(_FLUSH, (meter_rows.readings(updates).decode(), meter_rows.sessions(newest).decode()))
-    return {row["id"]: row["state"] for row in await cursor.fetchall()}
+    cursor = await conn.execute(_FLUSH, (meter_rows.sessions(newest).decode(), meter_rows.readings(updates).decode()))
+    return frozenset([row["session"] for row in await cursor.fetchall()])
 
 
 async def context_row(conn: Conn, station_id: str, transaction_id: int) -> dict[str, Any] | None:

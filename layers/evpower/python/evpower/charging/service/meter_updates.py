@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import orjson
 
 from evpower.charging import autostop
-from evpower.charging.models import LIVE_STATES, EndReason, LimitType, MeterUpdate, SessionState
+from evpower.charging.models import EndReason, LimitType, MeterUpdate, SessionState
 from evpower.charging.repository import meter_values, quarantine, sessions, transactions
 from evpower.charging.repository import sweeps as queries
 from evpower.charging.repository.sessions import session_of
@@ -20,6 +20,7 @@ from evpower.db import Conn
 from evpower.money import ZERO, som
 
 _STOP_AGAIN_AFTER = timedelta(minutes=1)
+_NONE: frozenset[int] = frozenset()
 _NAMING_MEMORY = timedelta(days=7)
 
 
@@ -62,11 +63,10 @@ async def flush_readings(conn: Conn, batch: Sequence[MeterUpdate]) -> frozenset[
         Positions in ``batch`` whose session was not updated as a live one: it has ended, or the station has
         connected elsewhere. Their readings are stored; what the caller knows of the session is out of date.
     """
-    states = await meter_values.flush(conn, batch)
-    live = {session_id for session_id, state in states.items() if state in LIVE_STATES}
-    return frozenset(
-        position for position, update in enumerate(batch) if update.session_id and update.session_id not in live
-    )
+    stale = await meter_values.flush(conn, batch)
+    if not stale:
+        return _NONE
+    return frozenset(position for position, update in enumerate(batch) if update.session_id in stale)
 
 
 async def quarantine_readings(conn: Conn, update: MeterUpdate, error: str) -> None:
