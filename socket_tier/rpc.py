@@ -8,7 +8,7 @@ from typing import Any, Final, TypeAlias, TypeGuard
 
 import orjson
 
-from evpower.records import record
+from evpower.records import Record
 
 CALL: Final = 2
 CALLRESULT: Final = 3
@@ -40,8 +40,7 @@ TYPE_VIOLATION: Final = "TypeConstraintViolation"
 MessageId: TypeAlias = str | int | float
 
 
-@record(frozen=True, slots=True)
-class Call:
+class Call(Record, frozen=True):
     """A request. ``payload`` is what the peer sent, not yet checked against a schema."""
 
     id: MessageId
@@ -49,16 +48,14 @@ class Call:
     payload: dict[str, Any]
 
 
-@record(frozen=True, slots=True)
-class CallResult:
+class CallResult(Record, frozen=True):
     """The answer to one of our requests."""
 
     id: MessageId
     payload: dict[str, Any]
 
 
-@record(frozen=True, slots=True)
-class CallError:
+class CallError(Record, frozen=True):
     """The refusal of one of our requests; also made from an answer whose shape is wrong."""
 
     id: MessageId
@@ -67,8 +64,7 @@ class CallError:
     details: Any
 
 
-@record(frozen=True, slots=True)
-class BadFrame:
+class BadFrame(Record, frozen=True):
     """Something that is not a frame: answered by CALLERROR ``code`` for ``id``.
 
     ``action`` and ``payload`` are kept when they could be read: a StopTransaction is never refused, however odd.

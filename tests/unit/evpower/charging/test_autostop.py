@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from evpower.charging import autostop, meter
 from evpower.charging.models import LimitType, SessionState
@@ -18,7 +19,7 @@ PRICE = Price(rate_per_kwh=Decimal("13.5"))
 
 
 def context(limit: LimitType, value: str, reserve: str, energy_wh: str, power_w: str | None) -> MeterContext:
-    state = replace(
+    state = structs.replace(
         meter.begin(Decimal(0), T0, T0),
         energy_wh=Decimal(energy_wh),
         power_w=None if power_w is None else Decimal(power_w),
@@ -112,12 +113,12 @@ def test_an_honest_charger_at_constant_power_never_passes_its_limit(
     while readings == 0 or not autostop.decide(ctx, now).stop:
         now += timedelta(seconds=interval)
         energy += Decimal(watts) * interval / 3600
-        ctx = replace(ctx, meter=replace(ctx.meter, energy_wh=energy))
+        ctx = replace(ctx, meter=structs.replace(ctx.meter, energy_wh=energy))
         readings += 1
         assert autostop.cost_so_far(ctx, now) < 2 * reserve + 100, "never stopped"
     delivered = energy + Decimal(watts) * 4 / 3600  # 4 s until the contactor opens
     if readings > 1:
-        cost = autostop.cost_so_far(replace(ctx, meter=replace(ctx.meter, energy_wh=delivered)), now)
+        cost = autostop.cost_so_far(replace(ctx, meter=structs.replace(ctx.meter, energy_wh=delivered)), now)
         assert cost <= reserve + Decimal("0.01")
 
 

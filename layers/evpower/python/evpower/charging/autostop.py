@@ -13,7 +13,7 @@ from evpower.charging.models import LimitType, MeterState
 from evpower.charging.running import STOP_LATENCY_S, MeterContext
 from evpower.money import TYIYN, ZERO
 from evpower.pricing import rules
-from evpower.records import record
+from evpower.records import Record
 
 # A reading is overdue after this many sample intervals.
 OVERDUE_INTERVALS = 3
@@ -22,8 +22,7 @@ _THOUSANDTH = Decimal("0.001")
 _ENERGY, _NONE = LimitType.ENERGY, LimitType.NONE
 
 
-@record(frozen=True, slots=True)
-class Decision:
+class Decision(Record, frozen=True):
     """``stop``: ask the charger to stop now. ``extend``: reserve more (limit ``none``). ``auto_stop_at``: the time at
     which the limit is reached if readings stop coming, and the sweep must stop the session."""
 

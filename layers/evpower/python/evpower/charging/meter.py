@@ -13,10 +13,11 @@ Rules (ocpp.md §3 MeterValues, §5; mobile-api.md §0.7):
 """
 
 from collections.abc import Iterable
-from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
+
+from msgspec.structs import replace
 
 from evpower.charging.models import ZERO, MeterState, Reading
 

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from evpower.pricing.models import Price
-from evpower.records import record
+from evpower.records import Record
 
 ZERO = Decimal(0)
 
@@ -61,8 +61,7 @@ TRANSACTION_DATA = "transaction_data"
 """Flag of a reading that came with StopTransaction."""
 
 
-@record(frozen=True, slots=True)
-class Reading:
+class Reading(Record, frozen=True):
     """One moment of a MeterValues message, normalised (ocpp.md §3). ``None``: the charger did not say."""
 
     sampled_at: datetime | None
@@ -77,8 +76,7 @@ class Reading:
     raw: str = "{}"  # JSON text of the sample as it came, cleaned of NUL
 
 
-@record(frozen=True, slots=True)
-class MeterState:
+class MeterState(Record, frozen=True):
     """Where the meter of one session stands; see :mod:`evpower.charging.meter`.
 
     ``register_wh`` is the last accepted register, ``candidate_wh`` an implausible one that the next reading confirms
@@ -262,8 +260,7 @@ class TransactionStopped:
     repeated: bool = False
 
 
-@record(frozen=True, slots=True)
-class MeterUpdate:
+class MeterUpdate(Record, frozen=True):
     """One MeterValues message ready for the batch flush: its readings and the session's new meter."""
 
     station_id: str

@@ -5,7 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from evpower.records import record
+from evpower.records import Record
 
 
 class Direction(StrEnum):
@@ -23,8 +23,7 @@ MESSAGES_SUPPRESSED = "MessagesSuppressed"
 """Actions of events."""
 
 
-@record(frozen=True, slots=True)
-class NewEntry:
+class NewEntry(Record, frozen=True):
     """One entry as the socket tier saw it; masked and cut by :mod:`evpower.message_log.wire` when it is stored.
 
     Attributes:

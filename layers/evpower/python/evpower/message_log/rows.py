@@ -1,8 +1,4 @@
-"""Entries as they are stored: masked, bounded, and written as JSON by native code.
-
-Only the socket tier writes the log: nothing else loads this module, because a function would pay msgspec's import at
-every cold start.
-"""
+"""Entries as they are stored: masked, bounded, and written as JSON by native code."""
 
 from collections.abc import Iterable
 

@@ -7,14 +7,12 @@ from typing import Any
 import orjson
 
 from evpower.db import Conn
-from evpower.message_log import repository
+from evpower.message_log import repository, rows
 from evpower.message_log.models import Direction, Entry, EntryFilter, EntryPage, NewEntry, Place
 
 
 async def store(conn: Conn, entries: Iterable[NewEntry]) -> None:
     """Store entries by one statement, masked and bounded."""
-    from evpower.message_log import rows  # not for functions: see there
-
     await repository.insert(conn, rows.document(entries))
 
 

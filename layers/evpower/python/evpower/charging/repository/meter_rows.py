@@ -1,5 +1,4 @@
-"""The parameters of the batch flush as JSON. Only the socket tier flushes: nothing else loads this module, because a
-function would pay msgspec's import at every cold start.
+"""The parameters of the batch flush as JSON.
 
 Structs of msgspec are made and written by native code, decimals and date-times included: a third of what dictionaries
 written by orjson cost, and this is done for every reading of the network.

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from evpower.charging.models import TRANSACTION_DATA, MeterUpdate
+from evpower.charging.repository import meter_rows
 from evpower.db import Conn
 
 # One statement per flush, whatever the size of the batch, with two JSON documents as its parameters: they are written
@@ -52,8 +53,6 @@ async def flush(conn: Conn, updates: Sequence[MeterUpdate]) -> frozenset[str]:
     Returns:
         Sessions that were not updated as live ones: ended, or their station has connected elsewhere.
     """
-    from evpower.charging.repository import meter_rows  # not for functions: see there
-
     newest = {update.session_id: update for update in updates if update.session_id and update.meter}
     cursor = await conn.execute(_FLUSH, (meter_rows.sessions(newest).decode(), meter_rows.readings(updates).decode()))
     return frozenset([row["session"] for row in await cursor.fetchall()])

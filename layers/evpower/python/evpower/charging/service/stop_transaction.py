@@ -2,12 +2,12 @@
 
 import hashlib
 from collections.abc import Collection
-from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
 import orjson
 import psycopg
+from msgspec.structs import replace
 
 from evpower.accounts.models import Client
 from evpower.charging import meter, repeats
