@@ -369,10 +369,6 @@ class ChargerConnection:
             self._log_quirks(f"{action} answer", checked.quirks)
         if checked.fault is not None:
             raise CallRefused(checked.fault.code, checked.fault.description)
-        on_answer = self.dialect.commands[action].on_answer
-        if on_answer is not None:
-            # In the background: what is done with the answer must not hold up the command's outcome.
-            self.charger.spawn(on_answer(self.charger, request, checked.payload))
         return checked.payload
 
     # --- ending -------------------------------------------------------------------------------------------------

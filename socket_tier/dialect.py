@@ -107,7 +107,6 @@ class CommandSpec:
         accepted: values of the answer's ``status`` that mean success; empty when any answer is one.
         patience: how many times ``OCPP_CALL_TIMEOUT_S`` the answer may take. More than once only for work that
             chargers do before they answer; other commands of the station, a stop among them, wait for it.
-        on_answer: stores what the answer tells (configuration), after the answer arrived.
         on_outcome: changes stored state that depends on the outcome, in the transaction that records it and before
             the command's row is locked. Gets the command as it ends (``finished_at`` is the present moment), the
             outcome, and the answer: None when the charger gave an error (failed) or nothing in time (timed_out).
@@ -117,7 +116,6 @@ class CommandSpec:
 
     accepted: frozenset[str] = frozenset({"Accepted"})
     patience: float = 1.0
-    on_answer: "Callable[[Charger, Payload, Payload], Awaitable[None]] | None" = None
     on_outcome: OutcomeHook | None = None
 
     def outcome(self, answer: Mapping[str, Any]) -> Outcome:

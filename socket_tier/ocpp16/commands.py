@@ -34,11 +34,9 @@ COMMANDS: Mapping[str, CommandSpec] = {
     # Scheduled: a transaction runs, the change follows its end.
     "ChangeAvailability": CommandSpec(accepted=frozenset({"Accepted", "Scheduled"})),
     "ChangeConfiguration": CommandSpec(
-        accepted=frozenset({"Accepted", "RebootRequired"}),
-        on_answer=configuration.changed,
-        on_outcome=credentials.configuration_changed,
+        accepted=frozenset({"Accepted", "RebootRequired"}), on_outcome=configuration.changed
     ),
-    "GetConfiguration": CommandSpec(accepted=frozenset(), on_answer=configuration.store),
+    "GetConfiguration": CommandSpec(accepted=frozenset(), on_outcome=configuration.told),
     "ClearCache": _ACCEPTED,
     "DataTransfer": _ACCEPTED,
     # Remote trigger

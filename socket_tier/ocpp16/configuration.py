@@ -1,20 +1,25 @@
 """The charger's configuration: read after a boot, stored, and set right where the back end depends on it.
 
 Reading and changing are ordinary commands with rows of their own, so that operators see them and their outcome
-(OCPP 1.6 sections 5.8 and 5.3; keys in section 9).
+(OCPP 1.6 sections 5.8 and 5.3; keys in section 9). What an answer tells is stored in the transaction that ends its
+command: whoever sees the command ended reads the configuration that it told.
 """
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeAlias
 
 from evpower.commands import service as commands
-from evpower.commands.models import Command, NewCommand
+from evpower.commands.models import Command, CommandStatus, NewCommand
 from evpower.commands.shown import MASK, is_secret_key
-from evpower.config import Settings
+from evpower.config import Settings, get_settings
 from evpower.db import Conn
 from evpower.stations import service as stations
 from evpower.stations.models import Admission
 from socket_tier.charger import Charger
+from socket_tier.ocpp16 import credentials
+
+Answer: TypeAlias = Mapping[str, Any] | None
 
 _REQUESTED_BY = "boot"
 _LIFETIME = timedelta(minutes=5)
@@ -23,7 +28,7 @@ _NEEDED_MEASURANDS = ("Energy.Active.Import.Register", "Power.Active.Import")
 
 
 async def request(charger: Charger) -> None:
-    """Ask the charger for all its keys; :func:`store` takes the answer."""
+    """Ask the charger for all its keys; :func:`told` takes the answer."""
     now = charger.services.clock.now()
 
     async def work(conn: Conn) -> Command:
@@ -33,36 +38,28 @@ async def request(charger: Charger) -> None:
     charger.services.dispatch(charger.station_id, command.id)
 
 
-async def store(charger: Charger, request: dict[str, Any], answer: dict[str, Any]) -> None:
-    """Keep what GetConfiguration told and change what differs from what we need.
+async def told(conn: Conn, command: Command, outcome: CommandStatus, answer: Answer) -> None:
+    """GetConfiguration: keep what it told and change what differs from what we need.
 
     Use case: an operator asks for two keys. The others stay as they were read. So do all when the charger answers with
     a refusal, which is no member of this answer and passes as an unknown one.
     """
-    if "status" in answer and "configurationKey" not in answer:
+    if answer is None or ("status" in answer and "configurationKey" not in answer):
         return
-    services = charger.services
-    now = services.clock.now()
+    assert command.finished_at is not None
+    now = command.finished_at
     keys = [
         {"key": str(item.get("key", "")), "value": _stored(item), "readonly": bool(item.get("readonly"))}
         for item in answer.get("configurationKey") or []
         if item.get("key")
     ]
     unknown = [str(key) for key in answer.get("unknownKey") or []]
-    wanted = changes(keys, charger.admission, services.settings)
-
-    async def work(conn: Conn) -> list[Command]:
-        whole = not request.get("key")
-        await stations.store_configuration(conn, charger.station_id, keys, unknown, now, whole=whole)
-        return [
-            await commands.enqueue(
-                conn, _command(charger.station_id, "ChangeConfiguration", {"key": key, "value": value}, now), now
-            )
-            for key, value in wanted.items()
-        ]
-
-    for command in await services.database.run(work):
-        services.dispatch(charger.station_id, command.id)
+    whole = not command.payload.get("key")
+    await stations.store_configuration(conn, command.station_id, keys, unknown, now, whole=whole)
+    station = await stations.load_for_admission(conn, command.station_id)
+    for key, value in (changes(keys, station, get_settings()) if station is not None else {}).items():
+        change = _command(command.station_id, "ChangeConfiguration", {"key": key, "value": value}, now)
+        await commands.enqueue(conn, change, now)
 
 
 def _stored(item: dict[str, Any]) -> Any:
@@ -70,13 +67,14 @@ def _stored(item: dict[str, Any]) -> Any:
     return MASK if is_secret_key(str(item.get("key"))) and item.get("value") else item.get("value")
 
 
-async def changed(charger: Charger, request: dict[str, Any], answer: dict[str, Any]) -> None:
-    """Keep the value that ChangeConfiguration has set; one that waits for a reboot is read after it."""
-    key, value = str(request.get("key", "")), str(request.get("value", ""))
-    if answer.get("status") != "Accepted" or is_secret_key(key):
+async def changed(conn: Conn, command: Command, outcome: CommandStatus, answer: Answer) -> None:
+    """ChangeConfiguration: keep the value that was set; one that waits for a reboot is read after it."""
+    await credentials.configuration_changed(conn, command, outcome, answer)
+    key, value = str(command.payload.get("key", "")), str(command.payload.get("value", ""))
+    if answer is None or answer.get("status") != "Accepted" or is_secret_key(key):
         return
-    now = charger.services.clock.now()
-    await charger.services.database.run(lambda conn: stations.store_value(conn, charger.station_id, key, value, now))
+    assert command.finished_at is not None
+    await stations.store_value(conn, command.station_id, key, value, command.finished_at)
 
 
 def changes(keys: list[dict[str, Any]], admission: Admission, settings: Settings) -> dict[str, str]:

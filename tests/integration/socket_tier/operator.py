@@ -61,6 +61,20 @@ class Operator:
 
         return await self.db.run(work)
 
+    async def booted(self) -> None:
+        """Wait until the charger was asked for its configuration after its boot, and nothing more follows."""
+
+        async def read() -> bool:
+            row = await self.one(
+                """SELECT count(*) AS n FROM station_commands
+                    WHERE station_id = %s AND action = 'GetConfiguration' AND requested_by = 'boot'""",
+                STATION,
+            )
+            return bool(row["n"])
+
+        await until(read, "the question after the boot")
+        await self.quiet()
+
     async def quiet(self) -> None:
         """Wait until no command runs, waits, or was queued by the outcome of another."""
 

@@ -93,7 +93,7 @@ async def operator(tier: SocketTier, db: PooledDatabase, network: Network) -> Op
 async def point(operator: Operator) -> AsyncIterator[ChargePoint]:
     async with simulated(operator.tier, sample_interval_s=0.1) as point:
         await point.wait_online()
-        await operator.quiet()
+        await operator.booted()
         yield point
 
 

@@ -12,8 +12,6 @@ from evpower.jobs import service as jobs
 from evpower.jobs.models import Job, JobKind, JobState, NewJob
 from evpower.stations import service as stations
 from infra.local.simulator import ChargePoint
-from socket_tier.connection import ChargerConnection
-from socket_tier.ocpp16 import configuration
 from socket_tier.tier import SocketTier
 from tests.fakes.file_server import FileServer
 from tests.fakes.firmware import Maker
@@ -147,12 +145,9 @@ async def test_reading_a_part_and_changing_a_key_keep_the_stored_configuration_t
         assert command.status is CommandStatus.ACCEPTED
         command = await run(tier, db, "ChangeConfiguration", key="ConnectionTimeOut", value="75")
         assert command.status is CommandStatus.ACCEPTED
-
-        async def changed() -> bool:
-            return (await stored())["connectiontimeout"] == "75"
-
-        await until(changed, "the changed key")
-        assert (await stored()).keys() == whole.keys()
+        changed = await stored()  # at once: whoever sees the command ended reads what it changed
+        assert changed["connectiontimeout"] == "75"
+        assert changed.keys() == whole.keys()
         command = await run(tier, db, "ChangeConfiguration", key="ResetRetries", value="no number")
         assert command.status is CommandStatus.REJECTED
         assert (await stored())["resetretries"] == whole["resetretries"]
@@ -173,11 +168,13 @@ async def test_a_refusal_in_an_answer_that_knows_none_ends_the_job_and_overwrite
             assert (ended.state, ended.error) == (JobState.REJECTED, "the charger answered Rejected")
 
         keys = [{"key": "ResetRetries", "readonly": False, "value": "3"}]
-        connection = tier.registry.local("station-1")
-        assert isinstance(connection, ChargerConnection)
-        await configuration.store(connection.charger, {}, {"configurationKey": keys})
-        assert await db.run(lambda conn: stations.configuration(conn, "station-1")) == {"resetretries": "3"}
-        await configuration.store(connection.charger, {}, {"status": "NotSupported"})
-        assert await db.run(lambda conn: stations.configuration(conn, "station-1")) == {"resetretries": "3"}
-        await configuration.store(connection.charger, {}, {"configurationKey": []})
-        assert await db.run(lambda conn: stations.configuration(conn, "station-1")) == {}
+        for answer, status, kept in (
+            ({"configurationKey": keys}, CommandStatus.ACCEPTED, {"resetretries": "3"}),
+            ({"status": "NotSupported"}, CommandStatus.REJECTED, {"resetretries": "3"}),
+            ({"configurationKey": []}, CommandStatus.ACCEPTED, {}),
+        ):
+            reading = asyncio.create_task(run(tier, db, "GetConfiguration"))
+            call = await charger.command("GetConfiguration")
+            await charger.send([3, call[1], answer])
+            assert (await reading).status is status
+            assert await db.run(lambda conn: stations.configuration(conn, "station-1")) == kept

@@ -75,7 +75,7 @@ async def operator(tier: SocketTier, db: PooledDatabase, network: Network) -> Op
 async def point(operator: Operator) -> AsyncIterator[ChargePoint]:
     async with simulated(operator.tier) as point:
         await point.wait_online()
-        await operator.quiet()
+        await operator.booted()
         yield point
 
 
@@ -230,7 +230,7 @@ async def test_while_the_charger_is_away_the_update_waits_and_then_fails(operato
     assert (after.list.state, after.list.failure, after.differs) == (ListState.FAILED, "gone", True)
     async with simulated(operator.tier) as point:
         await point.wait_online()
-        await operator.quiet()
+        await operator.booted()
         assert (await sync(operator)).list.state is ListState.SYNCED
         assert [kind for _, kind, _ in sent(point)] == ["Full"]  # nobody knows what the charger got
 
@@ -258,7 +258,7 @@ async def test_a_part_lost_with_its_socket_is_followed_by_a_full_list_on_the_nex
     async with simulated(other) as point:
         await point.wait_online()
         moved = Operator(other, operator.db)
-        await moved.quiet()
+        await moved.booted()
         await limits(moved, part=1)
         after = await sync(moved)
         assert (after.list.state, after.differs) == (ListState.SYNCED, False)

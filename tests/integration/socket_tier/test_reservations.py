@@ -58,7 +58,7 @@ async def operator(tier: SocketTier, db: PooledDatabase, network: Network) -> Op
 async def point(operator: Operator) -> AsyncIterator[ChargePoint]:
     async with simulated(operator.tier) as point:
         await point.wait_online()
-        await operator.quiet()
+        await operator.booted()
         yield point
 
 
