@@ -34,8 +34,8 @@ def resident_kib(pid: int) -> int:
     raise RuntimeError(f"process {pid} tells no memory")
 
 
-async def add_stations(db: PooledDatabase, prefix: str, count: int) -> list[str]:
-    """Stations with one connector; their names."""
+async def add_stations(db: PooledDatabase, prefix: str, count: int, power_kw: int = 60) -> list[str]:
+    """Stations with one connector of ``power_kw``; their names."""
 
     async def work(conn: Conn) -> None:
         await conn.execute(
@@ -48,8 +48,8 @@ async def add_stations(db: PooledDatabase, prefix: str, count: int) -> list[str]
         )
         await conn.execute(
             """INSERT INTO connectors (station_id, connector_number, connector_type, power_kw)
-               SELECT id, 1, 'CCS2', 60 FROM stations WHERE id LIKE %s || '%%'""",
-            (prefix,),
+               SELECT id, 1, 'CCS2', %s FROM stations WHERE id LIKE %s || '%%'""",
+            (power_kw, prefix),
         )
 
     await db.run(work)

@@ -25,6 +25,8 @@ from tests.load.harness import backend, cpu_seconds, database, machine, percenti
 CHARGERS = 2000
 READINGS = 3
 STEADY = 200
+STEADY_POWER_KW = 400
+"""Each reading counts a Wh: at forty a second a lesser connector could not have delivered what its register shows."""
 FAIL_AFTER_S = 4.0
 AWAY_S = 3.0
 GO_ON_S = 6.0
@@ -242,7 +244,7 @@ async def main(wanted: int = CHARGERS) -> dict[str, Any]:
         sys.stderr.write(f"storm: this machine allows {count} open sockets a process (ulimit -n), not {wanted}\n")
     async with backend() as services, database(services) as db:
         crowd = await add_stations(db, "storm-", count)
-        cars = await add_stations(db, "steady-", STEADY)
+        cars = await add_stations(db, "steady-", STEADY, STEADY_POWER_KW)
         await add_cards(db, [*crowd, *cars])
         async with socket_tier(services) as (child, port):
             cpu = cpu_seconds(child.pid)
