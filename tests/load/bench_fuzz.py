@@ -10,11 +10,12 @@ import os
 import random
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import orjson
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import WebSocketException
+from websockets.exceptions import InvalidStatus, WebSocketException
 from websockets.typing import Subprotocol
 
 from socket_tier import rpc
@@ -27,6 +28,7 @@ FRAMES = 600_000
 RUDE = 5
 WINDOW = 40
 ANSWER_WITHIN_S = 20.0
+TRIES = 30
 AIM_GROWTH_MIB = 32.0
 """Growth of the process over the second half of the run: what is kept of each frame would show here."""
 
@@ -65,11 +67,23 @@ async def answers(socket: ClientConnection, count: int) -> list[str]:
     return ids
 
 
-async def hostile(url: str, seed: int, frames: int) -> tuple[int, int]:
+async def connected(url: str) -> ClientConnection:
+    """A socket; a refusal for want of room is asked again after the time that it names."""
+    for _ in range(TRIES):
+        try:
+            return await connect(url, subprotocols=[Subprotocol("ocpp1.6")], compression=None, ping_interval=None)
+        except InvalidStatus as refusal:
+            if refusal.response.status_code != 503:
+                raise
+            await asyncio.sleep(float(refusal.response.headers.get("Retry-After", 1)))
+    raise Silent(f"{url} found no room in {TRIES} attempts")
+
+
+async def hostile(url: str, seed: int, frames: int, sent_by_all: Callable[[int], None]) -> tuple[int, int]:
     """One charger; how many frames it sent and how many CALLs of them were answered."""
     source = random.Random(seed)
     sent = answered = 0
-    async with connect(url, subprotocols=[Subprotocol("ocpp1.6")], compression=None, ping_interval=None) as socket:
+    async with await connected(url) as socket:
         await socket.send(orjson.dumps([2, "boot", "BootNotification", BOOT]).decode())
         await answers(socket, 1)
         while sent < frames:
@@ -85,6 +99,7 @@ async def hostile(url: str, seed: int, frames: int) -> tuple[int, int]:
                     raise Silent(f"seed {seed}, after {sent} frames: a CALL {name} has no answer")
             sent += len(batch)
             answered += len(calls)
+            sent_by_all(len(batch))
     return sent, answered
 
 
@@ -105,6 +120,19 @@ async def rude(url: str, seed: int, done: asyncio.Event) -> int:
     return cuts
 
 
+def progress_of(frames: int) -> Callable[[int], None]:
+    """Says on stderr when another tenth of ``frames`` is sent."""
+    total = 0
+
+    def sent(count: int) -> None:
+        nonlocal total
+        if (total + count) * 10 // frames > total * 10 // frames:
+            sys.stderr.write(f"fuzz: {total + count} of {frames} frames\n")
+        total += count
+
+    return sent
+
+
 async def main(frames: int = FRAMES) -> dict[str, Any]:
     """Run, print and return the result."""
     seed = int(os.environ.get("EVPOWER_FUZZ_SEED", "0")) or random.SystemRandom().randrange(1, 2**31)
@@ -117,11 +145,12 @@ async def main(frames: int = FRAMES) -> dict[str, Any]:
             rough = [asyncio.create_task(rude(url, seed + 1000 + n, done)) for n, url in enumerate(urls[CHARGERS:])]
             sizes = []
             sent = answered = 0
+            progress = progress_of(frames)
             for half in range(2):
                 each = frames // (2 * CHARGERS)
                 seeds = (seed + half * CHARGERS + number for number in range(CHARGERS))
                 for counts in await asyncio.gather(
-                    *(hostile(url, own, each) for url, own in zip(urls[:CHARGERS], seeds, strict=True))
+                    *(hostile(url, own, each, progress) for url, own in zip(urls[:CHARGERS], seeds, strict=True))
                 ):
                     sent, answered = sent + counts[0], answered + counts[1]
                 sizes.append(resident_kib(child.pid) / 1024)
