@@ -6,7 +6,7 @@ strictly costs one native call; only a message that does not is looked at fault 
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -29,6 +29,7 @@ _FREE_TEXT = frozenset(
 )  # fmt: skip
 # Enumerations that vendors extend. An unknown word is kept as sent; whoever reads it decides what it means.
 _OPEN_ENUMS = frozenset({"measurand", "unit", "context", "phase", "location", "format", "errorCode", "reason"})
+_LONGEST_WORD = 50  # of an enumeration, blanks around it included
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,8 +163,27 @@ def _tolerate(document: dict[str, Any], path: list[Any], error: jsonschema_rs.Va
         return _drop_empty(document, path)
     if kind == "type" and not _takes_number(error, path):
         return None
+    if kind == "enum" and (quirk := _respell(document, path, value, getattr(error.kind, "options", ()))):
+        return quirk
     repair = _REPAIRS.get(kind)
     return repair(document, path, str(name), value) if repair else None
+
+
+def _respell(document: dict[str, Any], path: list[Any], value: Any, words: Sequence[Any]) -> str | None:
+    """Use case: a charger answers RemoteStartTransaction with ``accepted``, and charges.
+
+    Taken for a refusal the driver would get the money back, and the car its energy. Words of the specification differ
+    by more than the case of their letters.
+    """
+    parent = _parent(document, path)
+    if not isinstance(value, str) or len(value) > _LONGEST_WORD or not isinstance(parent, dict | list):
+        return None
+    folded = value.strip().casefold()
+    for word in words:
+        if isinstance(word, str) and word.casefold() == folded:
+            parent[path[-1]] = word
+            return f"spelling of {_field(path)} {value}"
+    return None
 
 
 def _takes_number(error: jsonschema_rs.ValidationError, path: list[Any]) -> bool:

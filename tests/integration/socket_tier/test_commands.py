@@ -67,6 +67,18 @@ async def test_each_command_is_accepted(desk: Desk) -> None:
     assert stored == {action: (CommandStatus.ACCEPTED, case.good()) for action, case in CASES.items()}
 
 
+async def test_each_command_is_accepted_in_other_letter_case(desk: Desk) -> None:
+    stored = {}
+    for action, case in CASES.items():
+        answer = {**case.good(), **({"status": case.good()["status"].lower()} if "status" in case.good() else {})}
+        command = await desk.queue(action, case.request)
+        call = await desk.frame(action)
+        await desk.charger.send([3, call[1], answer])
+        ended = await desk.ended(command)
+        stored[action] = (ended.status, ended.response)
+    assert stored == {action: (CommandStatus.ACCEPTED, case.good()) for action, case in CASES.items()}
+
+
 async def test_each_command_is_rejected_with_each_of_its_words(desk: Desk) -> None:
     stored, expected = {}, {}
     for action, case in CASES.items():

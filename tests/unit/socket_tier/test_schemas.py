@@ -1,5 +1,6 @@
 """Strict out, lenient in (ocpp.md §2)."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -29,6 +30,38 @@ def test_a_valid_message_passes_unchanged() -> None:
     checked = SCHEMAS.check_request("MeterValues", payload)
     assert checked.payload is payload
     assert not checked.quirks
+
+
+@pytest.mark.parametrize("word", ["accepted", "ACCEPTED", " Accepted"])
+def test_a_word_in_other_letter_case_is_that_word(word: str) -> None:
+    """Taken for a refusal, the driver would get the money back and the car its energy."""
+    checked = SCHEMAS.check_response("RemoteStartTransaction", {"status": word})
+    assert checked.payload == {"status": "Accepted"}
+    assert checked.quirks == (f"spelling of status {word}",)
+    status = {"connectorId": 1, "errorCode": "noerror", "status": "suspendedEV"}
+    checked = SCHEMAS.check_request("StatusNotification", status)
+    assert (checked.payload["errorCode"], checked.payload["status"]) == ("NoError", "SuspendedEV")
+    checked = SCHEMAS.check_request("MeterValues", meter({"value": "1", "measurand": "soc", "unit": "percent"}))
+    assert checked.payload["meterValue"][0]["sampledValue"] == [{"value": "1", "measurand": "SoC", "unit": "Percent"}]
+
+
+@pytest.mark.parametrize("word", ["Acepted", "yes", "A" * 60, 1, ["Accepted"]])
+def test_a_word_that_is_none_of_the_specification_is_refused(word: Any) -> None:
+    assert SCHEMAS.check_response("RemoteStartTransaction", {"status": word}).fault is not None
+
+
+def test_no_two_words_of_an_enumeration_differ_by_their_case_only() -> None:
+    def enumerations(schema: Any) -> Iterator[list[str]]:
+        if isinstance(schema, dict):
+            if isinstance(schema.get("enum"), list):
+                yield schema["enum"]
+            for member in schema.values():
+                yield from enumerations(member)
+
+    for action in SCHEMAS.actions:
+        for suffix in ("", "Response"):
+            for words in enumerations(SCHEMAS._schema(action + suffix)):
+                assert len({word.casefold() for word in words}) == len(set(words)), (action, words)
 
 
 @pytest.mark.parametrize(
