@@ -78,12 +78,14 @@ async def _run(options: LocalOptions) -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, stop.set)
     system = LocalSystem(options, progress=_say)
+    ready = False
     starting = asyncio.create_task(system.start())
     stopped = asyncio.create_task(stop.wait())
     try:
         await asyncio.wait({starting, stopped}, return_when=asyncio.FIRST_COMPLETED)
         if starting.done():
             await starting
+            ready = True
             _remember(system)
             print(f"ready {json.dumps(system.describe(), ensure_ascii=False)}", flush=True)
             _say("stop with Ctrl-C")
@@ -98,7 +100,8 @@ async def _run(options: LocalOptions) -> int:
             task.cancel()
         await asyncio.gather(starting, stopped, return_exceptions=True)
         await system.stop()
-        STATE_FILE.unlink(missing_ok=True)
+        if ready:
+            _forget(system)
 
 
 def _remember(system: LocalSystem) -> None:
@@ -108,6 +111,15 @@ def _remember(system: LocalSystem) -> None:
         STATE_FILE.write_text(json.dumps(system.describe(), ensure_ascii=False))
     except OSError as exc:
         _say(f"cannot write {STATE_FILE} ({exc.strerror}): ./dev psql will not find this system")
+
+
+def _forget(system: LocalSystem) -> None:
+    """Use case: of two systems on other ports the earlier one ends. The file is the later one's."""
+    try:
+        if json.loads(STATE_FILE.read_text()) == system.describe():
+            STATE_FILE.unlink(missing_ok=True)
+    except (OSError, ValueError):
+        return
 
 
 def main() -> int:
