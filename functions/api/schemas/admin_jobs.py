@@ -52,6 +52,9 @@ class FirmwareJobBody(StaffRequest):
             raise PydanticCustomError("one_of", "needs firmware_id or location, and not both")
         if self.location is not None and self.signed and not (self.signing_certificate and self.signature):
             raise PydanticCustomError("one_of", "a signed location needs signing_certificate and signature")
+        if self.install_at is not None and not self.signed:
+            # UpdateFirmware (OCPP 1.6 section 6.19) has no such member: the charger would install at once.
+            raise PydanticCustomError("one_of", "install_at needs signed: a plain update is installed at once")
         return self
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from evpower.clock import FrozenClock
+from evpower.clock import FrozenClock, iso_z
 from evpower.commands import service as commands
 from evpower.commands.models import Command, CommandStatus
 from evpower.jobs import service as jobs
@@ -207,11 +207,23 @@ async def test_a_signed_update_is_found_by_its_number(staff: Api) -> None:
         {"location": "no link"},
         {"location": "https://files.example/" + "x" * 500},
         {"location": "https://files.example/x", "expires_in_s": 8 * 86400},
+        {"location": "https://files.example/x", "install_at": "2026-01-15T07:00:00Z"},  # a plain update has none
     ],
 )
 async def test_a_wrong_update_is_refused(staff: Api, body: dict[str, Any]) -> None:
     await staff.fails("POST", f"{PATH}/firmware-jobs", body, status=422, code="validation_error", client=FIRST)
     assert await staff.sql("SELECT 1 FROM station_commands") == []
+
+
+@pytest.mark.parametrize("name", ["retrieve_at", "install_at"])
+async def test_an_update_that_would_be_given_up_before_it_begins_is_refused(staff: Api, name: str) -> None:
+    file = await stored_firmware(staff, SIGNED)
+    late = iso_z(staff.deps.clock.now() + timedelta(days=2))
+    body = {"firmware_id": file, "signed": True, name: late}
+    found = await staff.fails("POST", f"{PATH}/firmware-jobs", body, status=422, code="validation_error", client=FIRST)
+    assert (found["field"], "expires_in_s" in found["reason"]) == (name, True)
+    begun = await begin(staff, {**body, "expires_in_s": 3 * 86400}, "firmware-jobs")
+    assert late in str((await command_of(staff, begun)).payload)
 
 
 async def test_an_update_needs_a_manager_and_a_file_that_is_there(staff: Api) -> None:

@@ -15,7 +15,7 @@ from evpower.commands import service as commands
 from evpower.commands.models import Command, CommandStatus, NewCommand
 from evpower.commands.shown import shown_link
 from evpower.db import Conn
-from evpower.errors import IdempotencyConflict, NotFound, ServiceUnavailable, StateConflict
+from evpower.errors import IdempotencyConflict, NotFound, ServiceUnavailable, StateConflict, ValidationFailed
 from evpower.jobs import repository
 from evpower.jobs.models import (
     FIRMWARE_KINDS,
@@ -47,6 +47,7 @@ async def start(conn: Conn, station_id: str, job_id: str, new: NewJob, now: date
 
     Raises:
         StateConflict: enough of them are open.
+        ValidationFailed: it would be given up before it begins.
         IdempotencyConflict: the id is another job's.
         ServiceUnavailable: our own link is too long for the message.
     """
@@ -55,6 +56,10 @@ async def start(conn: Conn, station_id: str, job_id: str, new: NewJob, now: date
     family = _family(new.kind)
     if await repository.count_open(conn, station_id, family, now) >= MAX_OPEN:
         raise StateConflict(f"{MAX_OPEN} jobs of this station are open: wait for one, or take back its command")
+    begins = max(filter(None, (new.retrieve_at, new.install_at)), default=now)
+    if begins >= now + new.lifetime:
+        name = "retrieve_at" if begins == new.retrieve_at else "install_at"
+        raise ValidationFailed(f"the job would be given up before {name}: give it a larger expires_in_s", field=name)
     if new.kind in _NUMBERED and len(new.location) > LONGEST_LINK:
         raise ServiceUnavailable("the store's link is too long for this message: set FILES_ACCESS_KEY_ID")
     request_id = await repository.next_request_id(conn) if new.kind in _NUMBERED else None
