@@ -1,10 +1,13 @@
 """What operators' routes refuse, they explain: what is wrong, with which value, and what to do instead."""
 
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
+from evpower.charging import service as charging
+from evpower.charging.models import StartTransaction
 from evpower.clock import iso_z
 from evpower.commands import service as commands
 from evpower.commands.models import CommandStatus
@@ -140,6 +143,19 @@ async def test_a_start_by_a_tag_that_may_not_charge_says_why(staff: Api, change:
     body = {"action": "RemoteStartTransaction", "idTag": TAG, "connectorId": 1}
     refused = await staff.fails("POST", f"{ONE}/commands", body, client=FIRST, status=422, code="validation_error")
     assert (refused["field"], why in refused["reason"]) == ("idTag", True), refused
+
+
+async def test_a_card_that_charges_here_starts_no_second_charge(staff: Api) -> None:
+    """Its own charge it may stop, so the charger would begin, and what flowed until the refusal nobody would pay."""
+    await card(staff)
+    async with staff.db.transaction() as conn:
+        now = staff.deps.clock.now()
+        begin = StartTransaction(STATION, 1, TAG, Decimal(0), now, now, staff.epoch)
+        assert (await charging.start_transaction(conn, begin)).id_tag_status == "Accepted"
+    for connector in (1, 2):
+        body = {"action": "RemoteStartTransaction", "idTag": TAG, "connectorId": connector}
+        refused = await staff.fails("POST", f"{ONE}/commands", body, client=FIRST, status=422, code="validation_error")
+        assert "its client is charging already" in refused["reason"]
 
 
 async def test_profiles_in_each_others_way_name_each_other(staff: Api) -> None:

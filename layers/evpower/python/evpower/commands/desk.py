@@ -80,7 +80,7 @@ async def _judge(conn: Conn, order: Order, now: datetime) -> Command | None:
         stopping = await stop_of_transaction(conn, order.station_id, int(payload["transactionId"]), now)
         return None if stopping is None else await commands.get(conn, stopping)
     if order.action == REMOTE_START:
-        verdict = await charging.authorize(conn, order.station_id, str(payload["idTag"]), now)
+        verdict = await charging.start_verdict(conn, order.station_id, str(payload["idTag"]), now)
         if verdict.status != "Accepted":
             raise ValidationFailed(f"the tag may not charge here now ({verdict.status}): {verdict.why}", field="idTag")
     return None

@@ -24,7 +24,7 @@ from evpower.charging.service.start_transaction import start_transaction
 from evpower.charging.service.stop import remote_start_rejected, remote_stop_rejected, request_stop
 from evpower.charging.service.stop_transaction import stop_transaction, stop_verdict
 from evpower.charging.service.sweeps import SWEEPS, Sweep
-from evpower.charging.service.tags import TagVerdict, authorize, forget_client
+from evpower.charging.service.tags import TagVerdict, authorize, forget_client, start_verdict
 
 __all__ = [
     "SWEEPS",
@@ -60,6 +60,7 @@ __all__ = [
     "start",
     "start_again",
     "start_transaction",
+    "start_verdict",
     "stop_closed",
     "stop_transaction",
     "stop_verdict",

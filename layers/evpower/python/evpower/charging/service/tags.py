@@ -5,7 +5,7 @@ from datetime import datetime
 
 from evpower.accounts import service as accounts
 from evpower.accounts.models import ClientStatus
-from evpower.charging.models import Session
+from evpower.charging.models import Session, SessionState
 from evpower.charging.repository import id_tags, sessions
 from evpower.config import get_settings
 from evpower.db import Conn
@@ -37,12 +37,31 @@ async def authorize(conn: Conn, station_id: str, id_tag: str, now: datetime) -> 
         if session.state.live:
             return TagVerdict("Accepted", client_id=session.user_id)
         return TagVerdict("Invalid", client_id=session.user_id, why="it was made for one start from the app")
-    verdict = await card_verdict(conn, id_tag, now)
+    verdict = await _of_card(conn, station_id, id_tag, now)
     if verdict.status == "Invalid":
         return verdict
     running = await sessions.live_of_cards(conn, station_id, id_tag, verdict.parent_id_tag)
     if _may_stop_one_of(running, id_tag, verdict):
         return replace(verdict, status="Accepted", why=None)
+    return verdict
+
+
+async def start_verdict(conn: Conn, station_id: str, id_tag: str, now: datetime) -> TagVerdict:
+    """:func:`authorize` for somebody who wants to start, and says so (RemoteStartTransaction).
+
+    A card whose charge runs here may stop, not start another: what flowed until StartTransaction refuses it, nobody
+    would pay.
+    """
+    session = await sessions.latest_by_tag(conn, station_id, id_tag)
+    if session is None:
+        return await _of_card(conn, station_id, id_tag, now)
+    if session.state.live and session.state is not SessionState.PENDING:
+        return TagVerdict("ConcurrentTx", client_id=session.user_id, why="its charge has begun already")
+    return await authorize(conn, station_id, id_tag, now)
+
+
+async def _of_card(conn: Conn, station_id: str, id_tag: str, now: datetime) -> TagVerdict:
+    verdict = await card_verdict(conn, id_tag, now)
     if verdict.status == "Accepted" and await is_closed_to_drivers(conn, station_id):
         return replace(verdict, status="Blocked", why="the station is out of service")
     return verdict
