@@ -34,6 +34,8 @@ async def _fill(api: Api) -> dict[str, str]:
     api.standin.pay(made["invoice_id"])
     await api.ok("POST", "/api/v1/payment/check-status", {"invoice_id": made["invoice_id"]})
     card = await api.one("INSERT INTO id_tags (id_tag, client_id) VALUES ('CARD-1', %s) RETURNING id", CLIENT)
+    # The charger has said that its list is empty: a sync has nothing to ask, for each of its callers.
+    await api.sql("INSERT INTO local_lists (station_id, told_version, updated_at) VALUES (%s, 0, now())", FIRST_STATION)
     message = await api.one(
         """INSERT INTO quarantined_messages (station_id, action, reason, payload, fingerprint)
            VALUES (%s, 'StopTransaction', 'unknown transaction id', '{"meterStop": 5}', 'f') RETURNING id""",

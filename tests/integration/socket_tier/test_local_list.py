@@ -92,6 +92,38 @@ async def test_nothing_is_sent_before_an_operator_wants_it(operator: Operator, p
     assert sent(point) == []
 
 
+async def test_a_list_of_somebody_else_is_emptied_although_nothing_differs_from_ours(
+    operator: Operator, point: ChargePoint
+) -> None:
+    """Its cards would charge while the charger is offline, and nobody would pay."""
+    point.local_list.update(
+        {
+            "listVersion": 57,
+            "updateType": "Full",
+            "localAuthorizationList": [{"idTag": "FOREIGN", "idTagInfo": {"status": "Accepted"}}],
+        },
+        longest=10,
+    )
+    after = await sync(operator)
+    assert (after.list.state, after.list.told_version, after.differs) == (ListState.SYNCED, 58, False)
+    assert sent(point) == [(58, "Full", 0)]
+    assert point.local_list.statuses == {}
+    await sync(operator)
+    assert [command.action for command in point.commands].count("GetLocalListVersion") == 2  # then it is known
+
+
+async def test_a_charger_without_lists_is_in_agreement_while_none_is_wanted(operator: Operator) -> None:
+    async with RawCharger.open(url(operator.tier)) as charger:
+        await charger.call("Heartbeat")
+        _, command = await operator.db.run(lambda conn: service.sync(conn, STATION, "operator", datetime.now(UTC)))
+        assert command is not None
+        operator.tier.dispatcher.submit(STATION, command.id)
+        frame = await charger.command("GetLocalListVersion")
+        await charger.send([3, frame[1], {"listVersion": -1}])
+        await operator.quiet()
+    assert (await view(operator)).list.state is ListState.SYNCED
+
+
 async def test_a_list_goes_in_parts_and_is_verified(operator: Operator, point: ChargePoint) -> None:
     await limits(operator, part=2)
     assert (await want(operator, *CARDS)).differs

@@ -1,6 +1,7 @@
 """What the charger's answers change in the stored list, also for commands that were queued past these routes."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -98,7 +99,9 @@ async def version_told(conn: Conn, command: Command, outcome: CommandStatus, ans
         return
     version = int(answer["listVersion"])
     await repository.set_told(conn, row.station_id, version, now)
-    agrees = version == row.held_version
+    row = replace(row, told_version=version)  # the next number is above it
+    # -1: it has no lists at all (OCPP 1.6 section 5.10), which is as good as an empty one.
+    agrees = version == row.held_version or (version < 0 and row.held_version == 0)
     if ours and agrees:
         await _synced(conn, row, now)
     elif ours:

@@ -135,7 +135,7 @@ async def _wanted(conn: Conn, row: LocalList, now: datetime) -> Content:
 async def sync(
     conn: Conn, station_id: str, requested_by: str, now: datetime, *, full: bool = False
 ) -> tuple[ListView, Command | None]:
-    """Begin to bring the charger's list to what is wanted; the first command to send, None: nothing to change.
+    """Begin to bring the charger's list to what is wanted; the first command to send, None: it has said that it does.
 
     ``full``: replace the list whatever the charger is said to hold. While the list is off, this empties the charger's.
 
@@ -160,7 +160,9 @@ async def _begin(
         raise ValidationFailed(f"the charger's list holds at most {limits.longest_list} tags", field="selection")
     planned = plan.update(wanted, held, full=full, after_version=row.newest_version, longest=limits.longest_part)
     await repository.replace_parts(conn, row.station_id, planned)
-    if not planned:
+    # Use case: a charger comes with a list of its former operator. Nothing differs from what it took from us, and still
+    # it would let those cards charge while it is offline: it is asked, and gets a full update if it names a version.
+    if not planned and row.told_version == row.held_version:
         await repository.set_step(
             conn, row.station_id, ListState.SYNCED, now, command_id=None, is_uncertain=False, is_retry=False
         )
