@@ -161,7 +161,7 @@ def _tolerate(document: dict[str, Any], path: list[Any], error: jsonschema_rs.Va
     name, value = path[-1], error.instance
     if value is None or value == "":
         return _drop_empty(document, path)
-    if kind == "type" and not _takes_number(error, path):
+    if kind == "type" and not _may_repair_type(error, path, value):
         return None
     if kind == "enum" and (quirk := _respell(document, path, value, getattr(error.kind, "options", ()))):
         return quirk
@@ -186,9 +186,14 @@ def _respell(document: dict[str, Any], path: list[Any], value: Any, words: Seque
     return None
 
 
-def _takes_number(error: jsonschema_rs.ValidationError, path: list[Any]) -> bool:
-    """Whether a number in the place of ``error`` can be made to fit: not a date-time and not an id tag."""
+def _may_repair_type(error: jsonschema_rs.ValidationError, path: list[Any], value: Any) -> bool:
+    """Whether the value can be made to fit: a number that is no date-time and no id tag, or a written-out boolean.
+
+    Use case: one key of GetConfiguration comes with ``"readonly": "false"``; all the others would be lost with it.
+    """
     types = getattr(error.kind, "types", ())
+    if isinstance(value, str):
+        return "boolean" in types and value.strip().lower() in ("true", "false")
     return "integer" in types or ("sampledValue" in path and path[-1] == "value")
 
 
@@ -213,8 +218,13 @@ def _drop_empty(document: dict[str, Any], path: list[Any]) -> str | None:
 
 def _repair_type(document: dict[str, Any], path: list[Any], name: str, value: Any) -> str | None:
     parent = _parent(document, path)
+    if parent is None:
+        return None
+    if isinstance(value, str):  # of a boolean: see _may_repair_type
+        parent[path[-1]] = value.strip().lower() == "true"
+        return f"text instead of true or false in {_field(path)}"
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    if parent is None or not number or not math.isfinite(value):
+    if not number or not math.isfinite(value):
         return None
     if "sampledValue" in path and name == "value":
         parent[path[-1]] = repr(value)

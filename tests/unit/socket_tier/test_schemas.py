@@ -50,6 +50,17 @@ def test_a_word_that_is_none_of_the_specification_is_refused(word: Any) -> None:
     assert SCHEMAS.check_response("RemoteStartTransaction", {"status": word}).fault is not None
 
 
+def test_a_written_out_boolean_is_one() -> None:
+    """One such key would cost all the others of the answer."""
+    keys = [{"key": "A", "readonly": "False", "value": "1"}, {"key": "B", "readonly": True}]
+    checked = SCHEMAS.check_response("GetConfiguration", {"configurationKey": keys})
+    assert [item["readonly"] for item in checked.payload["configurationKey"]] == [False, True]
+    keys[0]["readonly"] = "no"
+    fault = SCHEMAS.check_response("GetConfiguration", {"configurationKey": keys}).fault
+    assert fault is not None
+    assert fault.code == "TypeConstraintViolation"
+
+
 def test_no_two_words_of_an_enumeration_differ_by_their_case_only() -> None:
     def enumerations(schema: Any) -> Iterator[list[str]]:
         if isinstance(schema, dict):
