@@ -91,6 +91,7 @@ async def _reservations(on: Recorder) -> None:
         number: int = made["data"]["reservation_id"]
         return number
 
+    await on.api.sql("INSERT INTO id_tags (id_tag, client_id) VALUES ('CARD-1', %s)", CLIENT)
     with answering(on, status="Occupied"):
         refused = await make(id_tag="CARD-1")
     with answering(on, status="Accepted"):
@@ -99,7 +100,8 @@ async def _reservations(on: Recorder) -> None:
     begun = Begun(STATION, 2, "any", 77, session["id"], used)
     async with on.api.db.transaction() as conn:
         await reservations.transaction_began(conn, begun, on.api.deps.clock.now())
-    kept = await make(client_id=CLIENT)
+    with answering(on, status="Accepted"):
+        kept = await make(client_id=CLIENT)
     await on.call("RV4", client=FIRST_OPERATOR, station_id=STATION, reservation_id=str(kept))
     for number in (refused, used, kept):
         await on.call("RV3", client=FIRST_OPERATOR, station_id=STATION, reservation_id=str(number))

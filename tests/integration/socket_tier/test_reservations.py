@@ -29,7 +29,11 @@ def soon(seconds: float = 600) -> datetime:
 
 
 def wish(connector: int = 1, *, expires_at: datetime | None = None, **whom: str) -> NewReservation:
-    return NewReservation(STATION, connector, expires_at or soon(), "operator", **(whom or {"id_tag": "CARD-1"}))
+    return NewReservation(STATION, connector, expires_at or soon(), "operator", **(whom or {"id_tag": "CARD-8"}))
+
+
+async def card(db: PooledDatabase, tag: str, client_id: str = "client-1") -> None:
+    await db.run(lambda conn: conn.execute("INSERT INTO id_tags (id_tag, client_id) VALUES (%s, %s)", (tag, client_id)))
 
 
 async def reserve(operator: Operator, new: NewReservation) -> Reservation:
@@ -47,6 +51,14 @@ async def start(operator: Operator, client_id: str, connector: int = 1) -> str:
     )
     operator.tier.dispatcher.submit(STATION, started.command_id)
     return started.session.id
+
+
+@pytest.fixture
+async def network(network: Network, db: PooledDatabase) -> Network:
+    """With cards of the second client."""
+    for tag in ("CARD-2", "CARD-8", "OTHER"):
+        await card(db, tag, "client-2")
+    return network
 
 
 @pytest.fixture
@@ -135,7 +147,7 @@ async def test_a_refusal_is_kept_in_the_chargers_word(operator: Operator, word: 
         assert frame[3] == {
             "connectorId": 1,
             "expiryDate": iso_z(made.expires_at),
-            "idTag": "CARD-1",
+            "idTag": "CARD-8",
             "reservationId": made.reservation_id,
         }
         await charger.send([3, frame[1], {"status": word}])
@@ -210,7 +222,10 @@ async def test_of_two_wishes_at_once_one_is_asked_for(operator: Operator) -> Non
             return refused
         return made
 
-    results = await asyncio.gather(*(create(f"CARD-{number}") for number in range(4)))
+    tags = ("CARD-4", "CARD-5", "CARD-6", "CARD-7")
+    for tag in tags:
+        await card(operator.db, tag)
+    results = await asyncio.gather(*(create(tag) for tag in tags))
     assert [type(result) for result in results].count(ConnectorOccupied) == 3
 
 
@@ -248,11 +263,43 @@ async def test_a_reservation_does_not_overtake_the_cancellation_of_the_one_befor
 async def test_a_cancellation_does_not_overtake_its_reservation(operator: Operator, point: ChargePoint) -> None:
     """Else the charger would keep a connector for a reservation that is over here, and nobody would let it go."""
     made, lost = await operator.db.run(lambda conn: service.create(conn, wish(), datetime.now(UTC)))
+    # Its socket was lost with the first attempt: it may have reached the charger.
+    await operator.db.run(lambda conn: conn.execute("UPDATE station_commands SET attempt = 2 WHERE status = 'queued'"))
     await operator.ask(lambda conn: service.cancel(conn, STATION, made.reservation_id, "operator", datetime.now(UTC)))
     assert (await operator.ended(lost.id)).status is CommandStatus.ACCEPTED
     ended = await read(operator, made.reservation_id)
     assert (ended.state, ended.refusal) == (ReservationState.CANCELLED, None)
     assert point.outlets[1].reservation is None
+
+
+async def test_a_reservation_that_was_never_sent_is_taken_back(operator: Operator) -> None:
+    """Use case: the charger is away, and must not keep the connector when it is back."""
+    made, waiting = await operator.db.run(lambda conn: service.create(conn, wish(), datetime.now(UTC)))
+    ended, command = await operator.db.run(
+        lambda conn: service.cancel(conn, STATION, made.reservation_id, "operator", datetime.now(UTC))
+    )
+    assert (ended.state, ended.ended_at is not None, command) == (ReservationState.CANCELLED, True, None)
+    assert (await operator.ended(waiting.id)).status is CommandStatus.CANCELLED
+    async with simulated(operator.tier) as point:
+        await point.wait_online()
+        await operator.booted()
+        assert not {"ReserveNow", "CancelReservation"} & {command.action for command in point.commands}
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ("DELETE FROM id_tags", "no card has the tag CARD-8: create it at /admin/id-tags"),
+        ("UPDATE id_tags SET status = 'blocked'", "the card CARD-8 is blocked"),
+        ("UPDATE id_tags SET expires_at = '2020-01-01Z'", "the card CARD-8 has expired"),
+    ],
+)
+async def test_nothing_is_kept_for_a_card_that_cannot_charge(operator: Operator, change: str, why: str) -> None:
+    """A mistyped tag would keep the connector from everybody, for days."""
+    await operator.db.run(lambda conn: conn.execute(change.encode()))
+    with pytest.raises(ValidationFailed) as refused:
+        await operator.db.run(lambda conn: service.create(conn, wish(), datetime.now(UTC)))
+    assert why in str(refused.value)
 
 
 async def test_a_reservation_that_the_charger_does_not_know_is_over(operator: Operator, point: ChargePoint) -> None:

@@ -35,6 +35,7 @@ class ToTier(CollectingQueue):
 @pytest.fixture
 async def staff(api: Api) -> Api:
     await build(api)
+    await api.sql("INSERT INTO id_tags (id_tag, client_id) VALUES ('Card-1', %s)", CLIENT)
     return api
 
 
@@ -170,8 +171,7 @@ async def test_wrong_reservations_are_refused(staff: Api, change: dict[str, Any]
 
 
 async def test_a_list_is_chosen_sent_changed_and_emptied(staff: Api, point: ChargePoint) -> None:
-    for tag in ("Card-1", "Card-2"):
-        await staff.sql("INSERT INTO id_tags (id_tag, client_id) VALUES (%s, %s)", tag, CLIENT)
+    await staff.sql("INSERT INTO id_tags (id_tag, client_id) VALUES ('Card-2', %s)", CLIENT)
     before = (await staff.ok("GET", f"{PATH}/local-list", **OPERATOR))["data"]
     assert (before["enabled"], before["max_length"], before["part_length"], before["enabled_at_charger"]) == (
         False,

@@ -67,6 +67,15 @@ class Reservation:
 
 
 @dataclass(frozen=True, slots=True)
+class CardOfReservation:
+    """What a reservation by card needs to know of it. ``status``: active or blocked."""
+
+    client_id: str | None
+    status: str
+    expires_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class Hold:
     """A reservation that concerns a start from the app. ``id_tag`` is told only to its owner."""
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from evpower.db import Conn
-from evpower.reservations.models import Begun, Hold, NewReservation, Reservation, ReservationState
+from evpower.reservations.models import Begun, CardOfReservation, Hold, NewReservation, Reservation, ReservationState
 
 _OWN = """r.station_id, r.reservation_id, r.connector_id, r.id_tag, r.parent_id_tag, r.client_id, r.is_for_app,
     r.expires_at, r.command_id, r.cancel_command_id, r.transaction_id, r.session_id, r.requested_by, r.created_at,
@@ -139,11 +139,13 @@ async def kept_for_app(conn: Conn, client_id: str, now: datetime) -> frozenset[t
     return frozenset((row["station_id"], row["connector_id"]) for row in await cursor.fetchall())
 
 
-async def card_owner(conn: Conn, id_tag: str) -> str | None:
-    """The client whose card this is."""
-    cursor = await conn.execute("SELECT client_id FROM id_tags WHERE upper(id_tag) = upper(%s)", (id_tag,))
+async def card(conn: Conn, id_tag: str) -> CardOfReservation | None:
+    """The card with this tag; None when nobody has one."""
+    cursor = await conn.execute(
+        "SELECT client_id, status, expires_at FROM id_tags WHERE upper(id_tag) = upper(%s)", (id_tag,)
+    )
     row = await cursor.fetchone()
-    return None if row is None else row["client_id"]
+    return None if row is None else CardOfReservation(**row)
 
 
 async def answered(

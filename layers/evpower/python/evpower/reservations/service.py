@@ -36,14 +36,15 @@ async def create(conn: Conn, new: NewReservation, now: datetime) -> tuple[Reserv
     """Ask the charger to keep a connector; the caller sends the command after the commit.
 
     Raises:
-        ValidationFailed: an expiry that is over or too far away, connector 0 at a charger that cannot.
+        ValidationFailed: an expiry that is over or too far away, a tag that no card has, a card that may not charge
+            by then, connector 0 at a charger that cannot.
         ConnectorNotFound, ClientNotFound, ClientBlocked, ClientDeleted: unknown, or not to be served.
         ConnectorOccupied: the connector is kept already, with ``reservation_id``.
     """
     if not now < new.expires_at <= now + MAX_DURATION:
         raise ValidationFailed("expires_at must be in the next 7 days", field="expires_at")
     id_tag = new.id_tag or new_id_tag()
-    client_id = new.client_id or await repository.card_owner(conn, id_tag)
+    client_id = new.client_id or await _holder(conn, id_tag, now)
     if client_id is not None:
         # Before the connector, as a start does. The row of the reservation names the client, and so locks it.
         client = await accounts.lock_client(conn, client_id)
@@ -73,6 +74,18 @@ async def create(conn: Conn, new: NewReservation, now: datetime) -> tuple[Reserv
     )
     await repository.set_command(conn, new.station_id, number, command.id)
     return await get(conn, new.station_id, number, now), command
+
+
+async def _holder(conn: Conn, id_tag: str, now: datetime) -> str | None:
+    """The client of the card. Use case: a mistyped tag would keep the connector from everybody, for days."""
+    card = await repository.card(conn, id_tag)
+    if card is None:
+        raise ValidationFailed(f"no card has the tag {id_tag}: create it at /admin/id-tags", field="id_tag")
+    if card.status != "active":
+        raise ValidationFailed(f"the card {id_tag} is {card.status}", field="id_tag")
+    if card.expires_at is not None and card.expires_at <= now:
+        raise ValidationFailed(f"the card {id_tag} has expired", field="id_tag")
+    return card.client_id
 
 
 async def _lock_connectors(conn: Conn, station_id: str, number: int) -> None:
@@ -111,7 +124,8 @@ async def cancel(
 ) -> tuple[Reservation, Command | None]:
     """Ask the charger to let go; the command to send, None when one is on its way.
 
-    A reservation that has not reached the charger yet is cancelled there as well: both questions keep their order.
+    One that has not been sent yet is taken back. One that may have reached the charger is cancelled there as well: both
+    questions keep their order.
 
     Raises:
         NotFound: no such reservation there.
@@ -125,6 +139,9 @@ async def cancel(
     # Use case: the answer to ReserveNow was lost. The charger may keep the connector, so it is asked to let go.
     if not found.state.live and not (found.state is ReservationState.FAILED and found.expires_at > now):
         raise StateConflict(f"the reservation is over: it is {found.state.value}", state=found.state.value)
+    if found.state is ReservationState.REQUESTED and await _take_back(conn, found, requested_by, now):
+        await repository.end(conn, station_id, number, ReservationState.CANCELLED, None, now)
+        return await get(conn, station_id, number, now), None
     command = await commands.enqueue(
         conn,
         NewCommand(station_id, "CancelReservation", {"reservationId": number}, now + ASK_FOR, requested_by),
@@ -132,6 +149,14 @@ async def cancel(
     )
     await repository.set_cancel_command(conn, station_id, number, command.id, now)
     return await get(conn, station_id, number, now), command
+
+
+async def _take_back(conn: Conn, reservation: Reservation, requested_by: str, now: datetime) -> bool:
+    """Use case: the charger is away. It must not be asked, when it comes back, to keep what nobody wants any more."""
+    command = await commands.get(conn, reservation.command_id) if reservation.command_id else None
+    if command is None or command.attempt > 1:  # it may have been written before it was queued again
+        return False
+    return await commands.cancel_waiting(conn, reservation.station_id, command.id, requested_by, now)
 
 
 # --- Starts -------------------------------------------------------------------------------------------------------
@@ -203,7 +228,8 @@ async def reserve_outcome(
     new, number = wish
     found = await repository.find(conn, command.station_id, number, now, lock=True)
     if outcome is CommandStatus.ACCEPTED and (found is None or found.command_id != command.id):
-        client_id = await repository.card_owner(conn, new.id_tag or "")
+        card = await repository.card(conn, new.id_tag or "")
+        client_id = None if card is None else card.client_id
         if found is not None and found.id_tag.upper() == (new.id_tag or "").upper():
             client_id = found.client_id
         await repository.take_over(conn, command.id, new, number, client_id, now)
