@@ -139,6 +139,7 @@ class Registry:
         self.instance_id = instance_id
         self.on_hand_off: HandOff = lambda _station, _command: False
         self.on_reclaimed: Reclaimed = lambda _stations: None
+        self.on_replaced: Callable[[StationConnection], None] = lambda _connection: None
         self._redis = redis
         self._blocking = blocking_redis
         self._ttl_ms = int(owner_ttl_s * 1000)
@@ -193,9 +194,9 @@ class Registry:
         current = self._connections.get(station_id)
         if current is not None and current is not connection:
             if current.epoch > connection.epoch:
-                self._spawn(connection.close(REPLACED_CODE, REPLACED_REASON))
+                self._replace(connection)
                 return
-            self._spawn(current.close(REPLACED_CODE, REPLACED_REASON))
+            self._replace(current)
         self._connections[station_id] = connection
         with suppress(RedisAway):
             await self._claim(station_id, connection)
@@ -273,7 +274,11 @@ class Registry:
         if connection is not None and connection.epoch < newer_epoch:
             del self._connections[station_id]
             log.info("station moved to another instance", extra={"station_id": station_id, "epoch": newer_epoch})
-            self._spawn(connection.close(REPLACED_CODE, REPLACED_REASON))
+            self._replace(connection)
+
+    def _replace(self, connection: StationConnection) -> None:
+        self._spawn(connection.close(REPLACED_CODE, REPLACED_REASON))
+        self.on_replaced(connection)
 
     async def _claim(self, station_id: str, connection: StationConnection, *, probe: bool = False) -> Owner | None:
         """Write or refresh the owner key; returns the owner before. A replaced owner is told, or we are."""

@@ -29,6 +29,7 @@ from socket_tier import metrics
 from socket_tier.charger import Charger
 from socket_tier.command_consumer import CommandConsumer
 from socket_tier.connection import TRY_AGAIN_LATER, ChargerConnection
+from socket_tier.contested import REPLACED, WITHIN_S, ContestedStations
 from socket_tier.dispatcher import Dispatcher
 from socket_tier.gate import Gate, Pass
 from socket_tier.liveness import Liveness
@@ -36,7 +37,7 @@ from socket_tier.location_stream import STREAM_PATHS, LocationStream
 from socket_tier.message_log import MessageLog, StationLog
 from socket_tier.meter_flush import MeterFlush
 from socket_tier.ocpp16.routes import DIALECT as OCPP16
-from socket_tier.registry import INBOX_BLOCK_S, Registry
+from socket_tier.registry import INBOX_BLOCK_S, Registry, StationConnection
 from socket_tier.server import SocketServer, TierSocket
 from socket_tier.services import Services
 from socket_tier.tasks import cancel_all
@@ -91,6 +92,8 @@ class SocketTier:
             open_redis(settings, socket_timeout_s=BLOCKING_TIMEOUT_S),
             self.instance_id,
         )
+        self.contested = ContestedStations()
+        self.registry.on_replaced = self._replaced
         self.dispatcher = Dispatcher(
             self.database,
             self.registry,
@@ -278,6 +281,23 @@ class SocketTier:
             )
         except Exception as error:  # the sweep notices the silence
             log.warning("connection not released", extra={"station_id": connection.station_id, "error": str(error)})
+
+    def _replaced(self, connection: StationConnection) -> None:
+        """Use case: two chargers are set up with one id. Each new socket ends the other's, and neither can work."""
+        station_id = connection.station_id
+        if self.contested.replaced(station_id, time.monotonic()):
+            log.warning("sockets of a station replace each other", extra={"station_id": station_id})
+            assert isinstance(connection, ChargerConnection)
+            connection.charger.spawn(self._tell_contested(station_id))
+
+    async def _tell_contested(self, station_id: str) -> None:
+        told = {"replaced": REPLACED, "within_s": WITHIN_S}
+        now = self.clock.now()
+        await self.database.run(
+            lambda conn: stations.add_event(
+                conn, station_id, "connection_contested", now, payload=told, severity="warning"
+            )
+        )
 
     # --- the app's stream ---------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from socket_tier.ocpp16.routes import ROUTES
 from socket_tier.tier import SocketTier
 from tests.fakes.network import Network
 from tests.fakes.raw_charger import RawCharger
+from tests.fakes.stations import until
 from tests.integration.socket_tier.conftest import url
 
 SECURITY = {"timestamp": "2026-01-15T12:00:00+06:00", "techInfo": "lid\x00 open"}
@@ -98,3 +99,24 @@ def test_the_actions_of_a_charge_point_have_routes() -> None:
         "StopTransaction",
     }  # fmt: skip
     assert from_chargers <= set(ROUTES)
+
+
+async def test_operators_hear_of_two_chargers_with_one_id(
+    tier: SocketTier, db: PooledDatabase, network: Network
+) -> None:
+    """Each new socket ends the other's: neither works, and both look online."""
+
+    async def contested() -> list[dict[str, Any]]:
+        return await events(db, "connection_contested")
+
+    for _ in range(12):
+        async with RawCharger.open(url(tier)) as first, RawCharger.open(url(tier)):
+            assert (await first.closed())[0] == 4001
+
+    async def told() -> bool:
+        return bool(await contested())
+
+    await until(told, "the event")
+    [event] = await contested()  # once, however often
+    assert (event["station_id"], event["severity"]) == ("station-1", "warning")
+    assert event["payload"] == {"replaced": 5, "within_s": 60}
