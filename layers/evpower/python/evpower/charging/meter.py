@@ -23,6 +23,7 @@ from evpower.charging.models import ZERO, MeterState, Reading
 
 TOLERANCE = Decimal("1.25")  # chargers exceed their rating, clocks of samples jitter
 ALLOWANCE_WH = Decimal(200)  # coarse registers step by 100 Wh
+_CLOCK_STEP = timedelta(minutes=1)  # by which a clock is corrected while it charges
 _PER_SECOND = TOLERANCE / 3600
 _MICROSECOND = timedelta(microseconds=1)
 _MILLIONTH = Decimal("0.000001")
@@ -60,6 +61,7 @@ def apply(
     max_power_w: Decimal,
     began_at: datetime,
     *,
+    charger_began_at: datetime | None = None,
     is_last: bool = False,
 ) -> tuple[MeterState, tuple[str, ...]]:
     """The meter after ``reading`` and the faults found in it.
@@ -67,6 +69,7 @@ def apply(
     Args:
         received_at: server time of the message.
         began_at: server time before which no energy of this session can have been delivered.
+        charger_began_at: when the transaction began by the charger's clock, where that is known.
         is_last: nothing comes after it that could confirm or refute it.
     """
     register = reading.energy_wh
@@ -81,7 +84,7 @@ def apply(
     bound = plausible_wh(_elapsed(state, reading, received_at, began_at), max_power_w)
     if 0 <= difference <= bound:
         return _accept(state, reading, register, difference, received_at, max_power_w, began_at)
-    if difference < 0 and _is_stale(state, reading):
+    if difference < 0 and _is_stale(state, reading, charger_began_at):
         # Use case: transactionData of StopTransaction repeats Transaction.Begin after later readings were counted.
         return state, ()
     if -ALLOWANCE_WH <= difference < 0 and register > state.register_wh / 2:
@@ -123,15 +126,20 @@ def _accept(
 
 
 def apply_all(
-    state: MeterState, readings: Iterable[Reading], received_at: datetime, max_power_w: Decimal, began_at: datetime
+    state: MeterState,
+    readings: Iterable[Reading],
+    received_at: datetime,
+    max_power_w: Decimal,
+    began_at: datetime,
+    charger_began_at: datetime | None = None,
 ) -> tuple[MeterState, tuple[str, ...]]:
     """:func:`apply` over several readings of one message, in the order of their timestamps."""
     readings = tuple(readings)
     if len(readings) == 1:
-        return apply(state, readings[0], received_at, max_power_w, began_at)
+        return apply(state, readings[0], received_at, max_power_w, began_at, charger_began_at=charger_began_at)
     flags: dict[str, None] = {}
     for reading in sorted(readings, key=lambda r: (r.sampled_at is not None, r.sampled_at or received_at)):
-        state, found = apply(state, reading, received_at, max_power_w, began_at)
+        state, found = apply(state, reading, received_at, max_power_w, began_at, charger_began_at=charger_began_at)
         flags.update(dict.fromkeys(found))
     return state, tuple(flags)
 
@@ -143,6 +151,7 @@ def finish(
     received_at: datetime,
     max_power_w: Decimal,
     began_at: datetime,
+    charger_began_at: datetime | None = None,
 ) -> tuple[MeterState, tuple[str, ...]]:
     """The meter after StopTransaction's meterStop.
 
@@ -151,13 +160,25 @@ def finish(
     if meter_stop_wh <= 0 < state.register_wh:
         return state, (NEGATIVE if meter_stop_wh < 0 else RESET,)
     last = Reading(stopped_at, energy_wh=meter_stop_wh)
-    return apply(state, last, received_at, max_power_w, began_at, is_last=True)
+    return apply(state, last, received_at, max_power_w, began_at, charger_began_at=charger_began_at, is_last=True)
 
 
-def _is_stale(state: MeterState, reading: Reading) -> bool:
-    return (
-        reading.sampled_at is not None and state.since_charger is not None and reading.sampled_at <= state.since_charger
-    )
+def fell_back(at: datetime | None, charger_began_at: datetime) -> bool:
+    """Whether the charger's clock, which says ``at``, was set back since the transaction began.
+
+    Use case: the power failed in the middle of the charge, and the charger believes that it is 1970.
+    """
+    return at is not None and charger_began_at - at > _CLOCK_STEP
+
+
+def _is_stale(state: MeterState, reading: Reading, charger_began_at: datetime | None) -> bool:
+    """Whether the reading is older than what was counted. From a clock that fell back nobody can tell: the register
+    may have restarted by the same loss of power, and the order in which readings come counts.
+    """
+    at = reading.sampled_at
+    if at is None or state.since_charger is None or at > state.since_charger:
+        return False
+    return charger_began_at is None or not fell_back(at, charger_began_at)
 
 
 def _elapsed(state: MeterState, reading: Reading, received_at: datetime, began_at: datetime) -> timedelta:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Collection
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 
 import orjson
@@ -35,7 +35,6 @@ from evpower.stations import service as stations
 _REASON_BY_STATION = EndReason.STATION
 REPLAYED = "charge_replayed"
 _DATA_UNUSABLE = "transaction_data_unusable"
-_CLOCK_STEP = timedelta(minutes=1)  # by which a clock is corrected while it charges
 _STOP = "StopTransaction"
 
 
@@ -213,12 +212,13 @@ async def _final_reading(conn: Conn, session: Session, transaction: Transaction,
         state, found = replace(state, energy_wh=Decimal(0)), {REPLAYED}
     else:
         data = _data_in_order(state, transaction, message)
-        state, faults = meter.apply_all(state, data or (), message.received_at, bound, began_at)
+        said = transaction.started_at
+        state, faults = meter.apply_all(state, data or (), message.received_at, bound, began_at, said)
         last_faults: tuple[str, ...] = ()
         # Use case: staff apply another stop to a charge that has ended. A register below the known one did not restart.
         if transaction.status != "stopped" or message.meter_stop_wh >= state.register_wh:
             state, last_faults = meter.finish(
-                state, message.meter_stop_wh, message.stopped_at, message.received_at, bound, began_at
+                state, message.meter_stop_wh, message.stopped_at, message.received_at, bound, began_at, said
             )
         found = {*faults, *last_faults} | ({_DATA_UNUSABLE} if data is None else set())
     if any(UNUSABLE in reading.flags for reading in message.readings):
@@ -251,7 +251,7 @@ def _data_in_order(state: MeterState, transaction: Transaction, message: StopTra
     # The begin is known, and some chargers give it the time of the end.
     data = tuple(reading for reading in message.readings if reading.context != "Transaction.Begin")
     times = [state.since_charger, *(reading.sampled_at for reading in data)]
-    fell_back = any(time is not None and transaction.started_at - time > _CLOCK_STEP for time in times)
+    fell_back = any(meter.fell_back(time, transaction.started_at) for time in times)
     return None if data and fell_back else data
 
 
