@@ -108,6 +108,20 @@ async def test_a_loss_of_power_that_takes_clock_and_register_does_not_make_the_r
     assert await money_faults(driver.db) == []
 
 
+async def test_a_register_that_restarts_under_a_clock_that_stands_still_is_billed(driver: Driver) -> None:
+    started = await driver.start(CLIENT, amount="400")
+    tag = started.session.id_tag
+    transaction = (await driver.plug(tag, register=50_000, charger_time=NO_CLOCK)).transaction_id
+    for register in (50_500, 51_000, 100, 600, 1100):
+        driver.wait(minutes=1)
+        await driver.read(transaction, register, charger_time=NO_CLOCK)
+    driver.wait(minutes=1)
+    await driver.unplug(transaction, 1500, charger_time=NO_CLOCK)
+    session = await driver.session(started.session.id)
+    assert (session.energy_wh, session.final_amount, session.needs_review) == (2500, Decimal("33.75"), True)
+    assert await money_faults(driver.db) == []
+
+
 async def test_a_stop_that_alone_tells_of_a_lost_clock_and_register_is_billed(driver: Driver) -> None:
     started = await driver.start(CLIENT, amount="400")
     transaction = (await driver.plug(started.session.id_tag, register=50_000)).transaction_id

@@ -47,6 +47,22 @@ async def test_a_clock_that_fell_back_does_not_bill_the_charge_twice(
     assert await money_faults(driver.db) == []
 
 
+@pytest.mark.parametrize("live", [True, False], ids=["with readings", "alone"])
+async def test_a_clock_that_stands_still_does_not_bill_the_charge_twice(driver: Driver, live: bool) -> None:
+    in_1970 = datetime(1970, 1, 1, tzinfo=UTC)
+    started = await driver.start(CLIENT, amount="400")
+    transaction = (await driver.plug(started.session.id_tag, charger_time=in_1970)).transaction_id
+    data = [entry(in_1970, 0, BEGIN)]
+    for step in range(1, 31):
+        driver.wait(minutes=1)
+        data.append(entry(in_1970, 100 * step))
+        if live:
+            await driver.read(transaction, 100 * step, charger_time=in_1970)
+    await stop(driver, transaction, 3000, data, in_1970)
+    session = await driver.session(started.session.id)
+    assert (session.energy_wh, session.needs_review) == (3000, False)
+
+
 async def test_a_begin_with_the_time_of_the_end_is_no_restart_of_the_register(driver: Driver) -> None:
     started = await driver.start(CLIENT, amount="400")
     transaction = (await driver.plug(started.session.id_tag)).transaction_id

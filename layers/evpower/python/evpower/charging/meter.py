@@ -172,13 +172,15 @@ def fell_back(at: datetime | None, charger_began_at: datetime) -> bool:
 
 
 def _is_stale(state: MeterState, reading: Reading, charger_began_at: datetime | None) -> bool:
-    """Whether the reading is older than what was counted. From a clock that fell back nobody can tell: the register
-    may have restarted by the same loss of power, and the order in which readings come counts.
+    """Whether the reading is older than what was counted. A clock that fell back, or stands still, cannot tell: the
+    register may have restarted by the same loss of power, and the order in which readings come counts.
     """
     at = reading.sampled_at
     if at is None or state.since_charger is None or at > state.since_charger:
         return False
-    return charger_began_at is None or not fell_back(at, charger_began_at)
+    return charger_began_at is None or not (
+        fell_back(at, charger_began_at) or at == state.since_charger == charger_began_at
+    )
 
 
 def _elapsed(state: MeterState, reading: Reading, received_at: datetime, began_at: datetime) -> timedelta:

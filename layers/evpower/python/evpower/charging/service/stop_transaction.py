@@ -14,6 +14,7 @@ from evpower.charging import meter, repeats
 from evpower.charging.models import (
     TRANSACTION_DATA,
     UNUSABLE,
+    ZERO,
     EndReason,
     MeterState,
     MeterUpdate,
@@ -251,6 +252,8 @@ def _data_in_order(state: MeterState, transaction: Transaction, message: StopTra
     # The begin is known, and some chargers give it the time of the end.
     data = tuple(reading for reading in message.readings if reading.context != "Transaction.Begin")
     times = [state.since_charger, *(reading.sampled_at for reading in data)]
+    if set(times) == {transaction.started_at} and state.register_wh != max(transaction.meter_start, ZERO):
+        return ()  # the clock stands still; the readings came before, each by itself, and their order is known
     fell_back = any(meter.fell_back(time, transaction.started_at) for time in times)
     return None if data and fell_back else data
 
