@@ -24,6 +24,9 @@ from evpower.charging.models import ZERO, MeterState, Reading
 TOLERANCE = Decimal("1.25")  # chargers exceed their rating, clocks of samples jitter
 ALLOWANCE_WH = Decimal(200)  # coarse registers step by 100 Wh
 _CLOCK_STEP = timedelta(minutes=1)  # by which a clock is corrected while it charges
+# A queue that was kept longer than this, or a clock that runs this far ahead, is not believed.
+_LONGEST_QUEUE = timedelta(days=30)
+_FURTHEST_AHEAD = timedelta(hours=24)
 _PER_SECOND = TOLERANCE / 3600
 _MICROSECOND = timedelta(microseconds=1)
 _MILLIONTH = Decimal("0.000001")
@@ -84,7 +87,7 @@ def apply(
     bound = plausible_wh(_elapsed(state, reading, received_at, began_at), max_power_w)
     if 0 <= difference <= bound:
         return _accept(state, reading, register, difference, received_at, max_power_w, began_at)
-    if difference < 0 and _is_stale(state, reading, charger_began_at):
+    if difference < 0 and _is_stale(state, reading, received_at, charger_began_at):
         # Use case: transactionData of StopTransaction repeats Transaction.Begin after later readings were counted.
         return state, ()
     if -ALLOWANCE_WH <= difference < 0 and register > state.register_wh / 2:
@@ -133,12 +136,19 @@ def apply_all(
     began_at: datetime,
     charger_began_at: datetime | None = None,
 ) -> tuple[MeterState, tuple[str, ...]]:
-    """:func:`apply` over several readings of one message, in the order of their timestamps."""
+    """:func:`apply` over several readings of one message, in the order of their timestamps; of their sending where the
+    clock cannot tell, so that the last ones do not look the first.
+    """
     readings = tuple(readings)
     if len(readings) == 1:
         return apply(state, readings[0], received_at, max_power_w, began_at, charger_began_at=charger_began_at)
     flags: dict[str, None] = {}
-    for reading in sorted(readings, key=lambda r: (r.sampled_at is not None, r.sampled_at or received_at)):
+    if charger_began_at is None or not (
+        clock_is_dead(charger_began_at, received_at)
+        or any(fell_back(reading.sampled_at, charger_began_at) for reading in readings)
+    ):
+        readings = tuple(sorted(readings, key=lambda r: (r.sampled_at is not None, r.sampled_at or received_at)))
+    for reading in readings:
         state, found = apply(state, reading, received_at, max_power_w, began_at, charger_began_at=charger_began_at)
         flags.update(dict.fromkeys(found))
     return state, tuple(flags)
@@ -163,6 +173,11 @@ def finish(
     return apply(state, last, received_at, max_power_w, began_at, charger_began_at=charger_began_at, is_last=True)
 
 
+def clock_is_dead(said: datetime, received_at: datetime) -> bool:
+    """Whether a charger that said ``said`` in a message received at ``received_at`` cannot know the time."""
+    return said < received_at - _LONGEST_QUEUE or said > received_at + _FURTHEST_AHEAD
+
+
 def fell_back(at: datetime | None, charger_began_at: datetime) -> bool:
     """Whether the charger's clock, which says ``at``, was set back since the transaction began.
 
@@ -171,15 +186,15 @@ def fell_back(at: datetime | None, charger_began_at: datetime) -> bool:
     return at is not None and charger_began_at - at > _CLOCK_STEP
 
 
-def _is_stale(state: MeterState, reading: Reading, charger_began_at: datetime | None) -> bool:
-    """Whether the reading is older than what was counted. A clock that fell back, or stands still, cannot tell: the
-    register may have restarted by the same loss of power, and the order in which readings come counts.
+def _is_stale(state: MeterState, reading: Reading, received_at: datetime, charger_began_at: datetime | None) -> bool:
+    """Whether the reading is older than what was counted. A clock that fell back, or never knew the time, cannot tell:
+    the register may have restarted by the same loss of power, and the order in which readings come counts.
     """
     at = reading.sampled_at
     if at is None or state.since_charger is None or at > state.since_charger:
         return False
     return charger_began_at is None or not (
-        fell_back(at, charger_began_at) or at == state.since_charger == charger_began_at
+        fell_back(at, charger_began_at) or clock_is_dead(charger_began_at, received_at)
     )
 
 

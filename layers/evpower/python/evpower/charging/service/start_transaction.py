@@ -263,7 +263,7 @@ async def _card_session(conn: Conn, client: Client | None, message: StartTransac
 
 def _begin_of_replay(message: StartTransaction) -> datetime | None:
     """When a replayed charge began, if the charger's clock can be believed."""
-    dead = repeats.clock_is_dead(message.started_at, message.received_at)
+    dead = meter.clock_is_dead(message.started_at, message.received_at)
     return None if dead else min(message.started_at, message.received_at)
 
 

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Collection
 from datetime import datetime
 from decimal import Decimal
+from itertools import pairwise
 
 import orjson
 import psycopg
@@ -142,8 +143,8 @@ async def _find(conn: Conn, message: StopTransaction) -> tuple[Transaction | Non
 def _may_end(transaction: Transaction, message: StopTransaction) -> bool:
     """Whether a stop that names no id of ours can be the end of ``transaction``; both times are the charger's."""
     tells_time = not (
-        repeats.clock_is_dead(message.stopped_at, message.received_at)
-        or repeats.clock_is_dead(transaction.started_at, transaction.received_at)
+        meter.clock_is_dead(message.stopped_at, message.received_at)
+        or meter.clock_is_dead(transaction.started_at, transaction.received_at)
     )
     is_older = tells_time and message.stopped_at < transaction.started_at
     return message.meter_stop_wh >= transaction.meter_start and not is_older
@@ -246,16 +247,28 @@ async def _final_reading(conn: Conn, session: Session, transaction: Transaction,
 def _data_in_order(state: MeterState, transaction: Transaction, message: StopTransaction) -> tuple[Reading, ...] | None:
     """What of transactionData moves the meter; None when nobody can tell its order.
 
-    Use case: the charger's clock fell back to 1970 in the middle of the charge. By their times the last entries are
-    the first, and the register seems to restart: all of it would be billed twice. meterStop says where it ended.
+    Use case: the charger's clock fell back to 1970 in the middle of the charge, or began there anew. By their times the
+    last entries are the first, and the register seems to restart: all of it would be billed twice. meterStop says where
+    it ended.
     """
     # The begin is known, and some chargers give it the time of the end.
     data = tuple(reading for reading in message.readings if reading.context != "Transaction.Begin")
+    if len({reading.sampled_at for reading in data}) == 1:
+        # The clock stands still: what can have been delivered from one to the next nobody knows. The last tells all.
+        data = tuple(reading for reading in data if reading.energy_wh is not None)[-1:]
     times = [state.since_charger, *(reading.sampled_at for reading in data)]
-    if set(times) == {transaction.started_at} and state.register_wh != max(transaction.meter_start, ZERO):
-        return ()  # the clock stands still; the readings came before, each by itself, and their order is known
     fell_back = any(meter.fell_back(time, transaction.started_at) for time in times)
-    return None if data and fell_back else data
+    if meter.clock_is_dead(transaction.started_at, transaction.received_at):
+        said = [reading.sampled_at for reading in data if reading.sampled_at is not None]
+        fell_back = fell_back or any(later < earlier for earlier, later in pairwise(said))
+    if data and fell_back:
+        return None
+    if state.since_charger is None or (not state.energy_wh and state.register_wh == max(transaction.meter_start, ZERO)):
+        return data
+    # What was counted live is not counted again. Use case: the register restarted in the middle of the charge, and the
+    # entries from before it look as if it had jumped back.
+    counted = state.since_charger
+    return tuple(reading for reading in data if reading.sampled_at is None or reading.sampled_at > counted)
 
 
 async def _plays_an_earlier_charge(
