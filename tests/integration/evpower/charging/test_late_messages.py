@@ -122,6 +122,19 @@ async def test_a_register_that_restarts_under_a_clock_that_stands_still_is_bille
     assert await money_faults(driver.db) == []
 
 
+async def test_readings_that_a_charger_without_a_clock_sends_again_are_not_billed_twice(driver: Driver) -> None:
+    started = await driver.start(CLIENT, amount="400")
+    tag, registers = started.session.id_tag, (300, 600, 900, 1200, 1500)
+    transaction = (await driver.plug(tag, charger_time=NO_CLOCK)).transaction_id
+    for minute, register in enumerate(registers, 1):
+        driver.wait(minutes=1)
+        await driver.read(transaction, register, charger_time=NO_CLOCK + timedelta(minutes=minute))
+    driver.wait(minutes=1)
+    for minute, register in list(enumerate(registers, 1))[2:]:
+        await driver.read(transaction, register, charger_time=NO_CLOCK + timedelta(minutes=minute))
+    assert (await driver.session(started.session.id)).energy_wh == 1500
+
+
 async def test_a_stop_that_alone_tells_of_a_lost_clock_and_register_is_billed(driver: Driver) -> None:
     started = await driver.start(CLIENT, amount="400")
     transaction = (await driver.plug(started.session.id_tag, register=50_000)).transaction_id

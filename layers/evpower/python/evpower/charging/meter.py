@@ -188,13 +188,16 @@ def fell_back(at: datetime | None, charger_began_at: datetime) -> bool:
 
 def _is_stale(state: MeterState, reading: Reading, received_at: datetime, charger_began_at: datetime | None) -> bool:
     """Whether the reading is older than what was counted. A clock that fell back, or never knew the time, cannot tell:
-    the register may have restarted by the same loss of power, and the order in which readings come counts.
+    the register may have restarted by the same loss of power, and the order in which readings come counts. One that is
+    too high for a restart is old even so: the charger sends it again because it did not see the answer.
     """
     at = reading.sampled_at
     if at is None or state.since_charger is None or at > state.since_charger:
         return False
-    return charger_began_at is None or not (
-        fell_back(at, charger_began_at) or clock_is_dead(charger_began_at, received_at)
+    may_be_restart = reading.energy_wh is not None and reading.energy_wh <= state.register_wh / 2
+    return not may_be_restart or (
+        charger_began_at is None
+        or not (fell_back(at, charger_began_at) or clock_is_dead(charger_began_at, received_at))
     )
 
 
