@@ -191,6 +191,7 @@ class ChargerConnection:
         self._start_worker()
         if self._idle is not None:
             self._idle.set()
+            self._idle = None
 
     # --- handling -----------------------------------------------------------------------------------------------
 
@@ -385,8 +386,9 @@ class ChargerConnection:
             if self._worker is not None:
                 await asyncio.shield(self._worker)
             else:
-                self._idle = asyncio.Event()
-                await self._idle.wait()
+                # One for all who wait: a shutdown may meet a socket that has just closed.
+                idle = self._idle = self._idle or asyncio.Event()
+                await idle.wait()
 
     # --- small parts --------------------------------------------------------------------------------------------
 

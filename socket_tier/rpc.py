@@ -8,6 +8,7 @@ from typing import Any, Final, TypeAlias, TypeGuard
 
 import orjson
 
+from evpower import json_text
 from evpower.records import Record
 
 CALL: Final = 2
@@ -19,7 +20,6 @@ NO_ID: Final = "-1"
 _MAX_ID_CHARS: Final = 255  # the limit is 36; longer ones of sloppy chargers are echoed, within reason
 _MAX_ERROR_DESCRIPTION: Final = 255
 _NUL: Final = b"\\u0000"
-_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 # No message of OCPP nests deeper than ten levels. What nests by the hundred can be parsed, but neither copied nor
 # written again.
 _MAX_DEPTH: Final = 100
@@ -85,7 +85,8 @@ def parse(data: bytes) -> Frame:
     try:
         message = orjson.loads(data)
     except orjson.JSONDecodeError as error:
-        repaired = _repaired(data)
+        # A StopTransaction that is refused for a byte around it is lost, and the charge with it.
+        repaired = json_text.within(data)
         return BadFrame(NO_ID, f"not JSON: {error}") if repaired is None else parse(repaired)
     if not isinstance(message, list) or not message:
         return BadFrame(NO_ID, "a frame is a JSON array of 3 to 5 members")
@@ -106,22 +107,6 @@ def parse(data: bytes) -> Frame:
     if kind == CALLERROR:
         return _parse_error(message_id, message)
     return BadFrame(message_id, f"unknown message type {kind}")
-
-
-def _repaired(data: bytes) -> bytes | None:
-    """The JSON within ``data``, in UTF-8; None where there is none, or nothing around it.
-
-    Use case: firmware that sends its string with the closing NUL of C, a byte order mark, or a name in the letters of
-    its own country. A StopTransaction that is refused for such a byte is lost, and the charge with it.
-    """
-    found = data.strip(b"\0 \t\r\n").removeprefix(_BYTE_ORDER_MARK).strip(b"\0 \t\r\n")
-    for text in (found, found.decode("latin-1").encode()):
-        try:
-            orjson.loads(text)
-        except orjson.JSONDecodeError:
-            continue
-        return text
-    return None
 
 
 def _without_nul(value: Any) -> Any:

@@ -110,7 +110,9 @@ def judge(
     context: MeterContext, readings: tuple[Reading, ...], now: datetime, *, epoch: int, connector_id: int
 ) -> tuple[Decision, MeterUpdate]:
     """What a message does to a running transaction: what follows, what is stored. Pure: ``context`` stays."""
-    state, faults = meter.apply_all(context.meter, readings, now, context.max_power_w, context.started_at)
+    state, faults = meter.apply_all(
+        context.meter, readings, now, context.max_power_w, context.started_at, context.charger_started_at
+    )
     decision = autostop.judge(context, state, now)
     for reading in readings:
         if reading.flags and reading.energy_wh is None and not _ENERGY_UNUSABLE.isdisjoint(reading.flags):

@@ -95,7 +95,9 @@ class Recorder:
                 soc_percent=Decimal(41),
                 temperature_c=Decimal(38),
             )
-            state, flags = meter.apply(context.meter, reading, now, context.max_power_w, context.started_at)
+            state, flags = meter.apply_all(
+                context.meter, (reading,), now, context.max_power_w, context.started_at, context.charger_started_at
+            )
             update = MeterUpdate(
                 STATION,
                 self.api.epoch,

@@ -57,6 +57,7 @@ class Reader:
         assert request is not None
         self.socket.protocol.send_response(self.socket.protocol.accept(request))
         self.socket.send_data()
+        self.transport.written = b""  # the answer to the upgrade tells the time, to which two readers may not agree
         self.socket.admitted = cast(Any, object())
         if not cuts:
             self.socket._may_cut = False

@@ -125,6 +125,19 @@ async def test_the_end_of_a_socket_waits_for_it(bench: MakeBench) -> None:
     await ending
 
 
+async def test_a_shutdown_and_the_end_of_the_socket_both_wait_for_it(bench: MakeBench) -> None:
+    quick = Quick()
+    b = bench({"Heartbeat": Route(Handler())}, quick=quick.path)
+    await b.feed(2, "a", "Heartbeat", {})
+    ending = asyncio.create_task(b.connection.finish())
+    await asyncio.sleep(0)
+    draining = asyncio.create_task(b.connection.drained())
+    await asyncio.sleep(0)
+    quick.waiting[0](dict(HEARTBEAT))
+    async with asyncio.timeout(1):
+        await asyncio.gather(ending, draining)
+
+
 async def test_a_flood_waits_for_its_pace(bench: MakeBench) -> None:
     quick, handler = Quick(), Handler()
     b = bench({"Heartbeat": Route(handler, pace=Pace(per_s=20, burst=2))}, quick=quick.path)

@@ -85,7 +85,9 @@ class Driver:
         assert context is not None
         power = None if power_w is None else Decimal(power_w)
         reading = Reading(charger_time or self.now, energy_wh=Decimal(register), power_w=power)
-        state, flags = meter.apply(context.meter, reading, self.now, context.max_power_w, context.started_at)
+        state, flags = meter.apply_all(
+            context.meter, (reading,), self.now, context.max_power_w, context.started_at, context.charger_started_at
+        )
         update = MeterUpdate(
             self.network.station_id,
             self.network.epoch,

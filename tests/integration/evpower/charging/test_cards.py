@@ -12,6 +12,37 @@ from tests.integration.evpower.charging.driver import Driver
 from tests.integration.evpower.charging.test_corner_cases import CLIENT, OTHER, reconnect, sql, until_blocked
 
 
+async def test_a_card_that_gets_its_holder_meanwhile_does_not_charge_for_nothing(driver: Driver) -> None:
+    """Neither is it known who pays, nor may the charger go on."""
+    inserted, go_on = asyncio.Event(), asyncio.Event()
+
+    async def another_try(conn: Conn) -> None:
+        """The same message on a connection that breaks."""
+        await conn.execute(
+            """INSERT INTO ocpp_transactions (station_id, connector_id, id_tag, meter_start, started_at, received_at)
+               VALUES (%s, 1, 'CARD-1', 0, %s, %s)""",
+            (driver.network.station_id, driver.now, driver.now),
+        )
+        inserted.set()
+        await go_on.wait()
+        raise ConnectionError
+
+    trying = asyncio.create_task(driver.run(another_try))
+    await inserted.wait()
+    plugging = asyncio.create_task(driver.plug("CARD-1"))
+    await until_blocked(driver)
+    await sql(driver, "INSERT INTO id_tags (id_tag, client_id) VALUES ('CARD-1', %s)", CLIENT)
+    go_on.set()
+    with pytest.raises(ConnectionError):
+        await trying
+    answer = await plugging
+    assert (answer.id_tag_status, answer.session_id) == ("Invalid", None)
+    assert answer.command_id is not None
+    driver.wait(minutes=1)
+    assert (await driver.plug("CARD-1")).id_tag_status == "Accepted"
+    assert await balance_of(driver.db, CLIENT) == 300
+
+
 async def test_a_card_given_away_meanwhile_does_not_charge_its_former_holder(driver: Driver) -> None:
     await sql(driver, "INSERT INTO id_tags (id_tag, client_id) VALUES ('CARD-1', %s)", CLIENT)
     locked, go_on = asyncio.Event(), asyncio.Event()

@@ -88,6 +88,64 @@ async def test_a_clock_that_falls_back_in_the_middle_of_a_charge_does_not_make_i
     assert await money_faults(driver.db) == []
 
 
+@pytest.mark.parametrize("is_stop_timeless", [True, False])
+async def test_a_loss_of_power_that_takes_clock_and_register_does_not_make_the_rest_free(
+    driver: Driver, is_stop_timeless: bool
+) -> None:
+    started = await driver.start(CLIENT, amount="400")
+    transaction = (await driver.plug(started.session.id_tag, register=50_000)).transaction_id
+    for step in range(1, 21):
+        driver.wait(minutes=1)
+        powerless = step > 10
+        register = 100 * (step - 10) if powerless else 50_000 + 100 * step
+        await driver.read(transaction, register, charger_time=NO_CLOCK + timedelta(minutes=step) if powerless else None)
+    session = await driver.session(started.session.id)
+    assert (session.energy_wh, session.needs_review) == (2000, True)
+    driver.wait(minutes=1)
+    await driver.unplug(transaction, 1100, charger_time=NO_CLOCK if is_stop_timeless else None)
+    session = await driver.session(started.session.id)
+    assert (session.energy_wh, session.final_amount) == (2100, Decimal("28.35"))
+    assert await money_faults(driver.db) == []
+
+
+async def test_a_register_that_restarts_under_a_clock_that_stands_still_is_billed(driver: Driver) -> None:
+    started = await driver.start(CLIENT, amount="400")
+    tag = started.session.id_tag
+    transaction = (await driver.plug(tag, register=50_000, charger_time=NO_CLOCK)).transaction_id
+    for register in (50_500, 51_000, 100, 600, 1100):
+        driver.wait(minutes=1)
+        await driver.read(transaction, register, charger_time=NO_CLOCK)
+    driver.wait(minutes=1)
+    await driver.unplug(transaction, 1500, charger_time=NO_CLOCK)
+    session = await driver.session(started.session.id)
+    assert (session.energy_wh, session.final_amount, session.needs_review) == (2500, Decimal("33.75"), True)
+    assert await money_faults(driver.db) == []
+
+
+async def test_readings_that_a_charger_without_a_clock_sends_again_are_not_billed_twice(driver: Driver) -> None:
+    started = await driver.start(CLIENT, amount="400")
+    tag, registers = started.session.id_tag, (300, 600, 900, 1200, 1500)
+    transaction = (await driver.plug(tag, charger_time=NO_CLOCK)).transaction_id
+    for minute, register in enumerate(registers, 1):
+        driver.wait(minutes=1)
+        await driver.read(transaction, register, charger_time=NO_CLOCK + timedelta(minutes=minute))
+    driver.wait(minutes=1)
+    for minute, register in list(enumerate(registers, 1))[2:]:
+        await driver.read(transaction, register, charger_time=NO_CLOCK + timedelta(minutes=minute))
+    assert (await driver.session(started.session.id)).energy_wh == 1500
+
+
+async def test_a_stop_that_alone_tells_of_a_lost_clock_and_register_is_billed(driver: Driver) -> None:
+    started = await driver.start(CLIENT, amount="400")
+    transaction = (await driver.plug(started.session.id_tag, register=50_000)).transaction_id
+    driver.wait(minutes=10)
+    await driver.read(transaction, 53_000)
+    driver.wait(minutes=10)
+    await driver.unplug(transaction, 1000, charger_time=NO_CLOCK)
+    session = await driver.session(started.session.id)
+    assert (session.energy_wh, session.needs_review) == (4000, True)
+
+
 async def test_the_next_drivers_energy_is_not_billed_to_the_last_one(driver: Driver) -> None:
     """The charger goes on naming the last transaction in its clock-aligned readings."""
     first = await driver.start(CLIENT, amount="400")

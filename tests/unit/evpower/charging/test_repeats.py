@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evpower.charging import repeats
+from evpower.charging import meter, repeats
 
 NOW = datetime(2026, 1, 15, 6, 0, tzinfo=UTC)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -88,7 +88,7 @@ def test_with_a_believable_clock_equal_content_is_the_same_start_for_ever(
 
 @pytest.mark.parametrize("said", [EPOCH, datetime(2000, 1, 1, tzinfo=UTC), datetime(2099, 1, 1, tzinfo=UTC)])
 def test_dead_clocks(said: datetime) -> None:
-    assert repeats.clock_is_dead(said, NOW)
+    assert meter.clock_is_dead(said, NOW)
 
 
 def test_what_takes_an_hour_is_not_delivered_in_a_second() -> None:

@@ -12,6 +12,8 @@ from evpower.message_log.models import Direction, NewEntry
 from evpower.message_log.rows import document, row_of
 
 SECRET = "5ecre7-va1ue"
+PSK = {"key": "WifiPSK", "readonly": False, "value": SECRET}
+PIN = {"key": "ServicePin", "readonly": False, "value": SECRET}
 PEM = f"-----BEGIN EC PRIVATE KEY-----\n{SECRET}\n-----END EC PRIVATE KEY-----\n"
 
 
@@ -36,6 +38,12 @@ def call(action: str, payload: Any) -> bytes:
         ("DataTransfer", call("DataTransfer", {"vendorId": "v", "data": orjson.dumps({"apiKey": SECRET}).decode()})),
         ("DataTransfer", call("DataTransfer", {"vendorId": "v", "data": f"ssid=x password = {SECRET}, y"})),
         ("DataTransfer", call("DataTransfer", {"vendorId": "v", "data": PEM})),
+        ("GetConfiguration", b"\xef\xbb\xbf" + orjson.dumps([3, "m1", {"configurationKey": [PSK, PIN]}])),
+        ("GetConfiguration", orjson.dumps([3, "m1", {"configurationKey": [PSK, PIN]}]) + b"\0"),
+        ("GetConfiguration", orjson.dumps([3, "caf\xe9", {"configurationKey": [PSK]}]).decode().encode("latin-1")),
+        ("DataTransfer", call("DataTransfer", {"vendorId": "v", "data": orjson.dumps([PIN]).decode()})),
+        (None, orjson.dumps([3, "m1", {"configurationKey": [PSK]}])[:-4]),
+        (None, orjson.dumps([3, "m1", {"configurationKey": [PIN]}])[:-4]),
         (None, b'[2,"m1","ChangeConfiguration",{"key":"AuthorizationKey","value":"' + SECRET.encode()),
         (None, b'[2,"m1",{"value":"' + SECRET.encode() + b'","key":"AuthorizationKey"'),
         (None, b'[2,"m1","GetDiagnostics",{"location":"ftp://u:' + SECRET.encode() + b'@f.example/x"'),
@@ -59,6 +67,11 @@ def test_what_is_no_secret_is_kept() -> None:
         text, _ = wire.kept(call("X", payload), "X")
         assert text is not None
         assert orjson.loads(text)[3] == payload
+
+
+def test_what_is_around_the_json_does_not_hide_it() -> None:
+    frame, action = call("ChangeConfiguration", {"key": "AuthorizationKey", "value": SECRET}), "ChangeConfiguration"
+    assert wire.kept(b"\xef\xbb\xbf" + frame + b"\r\n\0", action) == wire.kept(frame, action)
 
 
 def test_readings_are_kept_byte_for_byte() -> None:

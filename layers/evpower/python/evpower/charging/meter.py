@@ -23,6 +23,10 @@ from evpower.charging.models import ZERO, MeterState, Reading
 
 TOLERANCE = Decimal("1.25")  # chargers exceed their rating, clocks of samples jitter
 ALLOWANCE_WH = Decimal(200)  # coarse registers step by 100 Wh
+_CLOCK_STEP = timedelta(minutes=1)  # by which a clock is corrected while it charges
+# A queue that was kept longer than this, or a clock that runs this far ahead, is not believed.
+_LONGEST_QUEUE = timedelta(days=30)
+_FURTHEST_AHEAD = timedelta(hours=24)
 _PER_SECOND = TOLERANCE / 3600
 _MICROSECOND = timedelta(microseconds=1)
 _MILLIONTH = Decimal("0.000001")
@@ -60,6 +64,7 @@ def apply(
     max_power_w: Decimal,
     began_at: datetime,
     *,
+    charger_began_at: datetime | None = None,
     is_last: bool = False,
 ) -> tuple[MeterState, tuple[str, ...]]:
     """The meter after ``reading`` and the faults found in it.
@@ -67,6 +72,7 @@ def apply(
     Args:
         received_at: server time of the message.
         began_at: server time before which no energy of this session can have been delivered.
+        charger_began_at: when the transaction began by the charger's clock, where that is known.
         is_last: nothing comes after it that could confirm or refute it.
     """
     register = reading.energy_wh
@@ -81,7 +87,7 @@ def apply(
     bound = plausible_wh(_elapsed(state, reading, received_at, began_at), max_power_w)
     if 0 <= difference <= bound:
         return _accept(state, reading, register, difference, received_at, max_power_w, began_at)
-    if difference < 0 and _is_stale(state, reading):
+    if difference < 0 and _is_stale(state, reading, received_at, charger_began_at):
         # Use case: transactionData of StopTransaction repeats Transaction.Begin after later readings were counted.
         return state, ()
     if -ALLOWANCE_WH <= difference < 0 and register > state.register_wh / 2:
@@ -123,15 +129,27 @@ def _accept(
 
 
 def apply_all(
-    state: MeterState, readings: Iterable[Reading], received_at: datetime, max_power_w: Decimal, began_at: datetime
+    state: MeterState,
+    readings: Iterable[Reading],
+    received_at: datetime,
+    max_power_w: Decimal,
+    began_at: datetime,
+    charger_began_at: datetime | None = None,
 ) -> tuple[MeterState, tuple[str, ...]]:
-    """:func:`apply` over several readings of one message, in the order of their timestamps."""
+    """:func:`apply` over several readings of one message, in the order of their timestamps; of their sending where the
+    clock cannot tell, so that the last ones do not look the first.
+    """
     readings = tuple(readings)
     if len(readings) == 1:
-        return apply(state, readings[0], received_at, max_power_w, began_at)
+        return apply(state, readings[0], received_at, max_power_w, began_at, charger_began_at=charger_began_at)
     flags: dict[str, None] = {}
-    for reading in sorted(readings, key=lambda r: (r.sampled_at is not None, r.sampled_at or received_at)):
-        state, found = apply(state, reading, received_at, max_power_w, began_at)
+    if charger_began_at is None or not (
+        clock_is_dead(charger_began_at, received_at)
+        or any(fell_back(reading.sampled_at, charger_began_at) for reading in readings)
+    ):
+        readings = tuple(sorted(readings, key=lambda r: (r.sampled_at is not None, r.sampled_at or received_at)))
+    for reading in readings:
+        state, found = apply(state, reading, received_at, max_power_w, began_at, charger_began_at=charger_began_at)
         flags.update(dict.fromkeys(found))
     return state, tuple(flags)
 
@@ -143,6 +161,7 @@ def finish(
     received_at: datetime,
     max_power_w: Decimal,
     began_at: datetime,
+    charger_began_at: datetime | None = None,
 ) -> tuple[MeterState, tuple[str, ...]]:
     """The meter after StopTransaction's meterStop.
 
@@ -151,12 +170,34 @@ def finish(
     if meter_stop_wh <= 0 < state.register_wh:
         return state, (NEGATIVE if meter_stop_wh < 0 else RESET,)
     last = Reading(stopped_at, energy_wh=meter_stop_wh)
-    return apply(state, last, received_at, max_power_w, began_at, is_last=True)
+    return apply(state, last, received_at, max_power_w, began_at, charger_began_at=charger_began_at, is_last=True)
 
 
-def _is_stale(state: MeterState, reading: Reading) -> bool:
-    return (
-        reading.sampled_at is not None and state.since_charger is not None and reading.sampled_at <= state.since_charger
+def clock_is_dead(said: datetime, received_at: datetime) -> bool:
+    """Whether a charger that said ``said`` in a message received at ``received_at`` cannot know the time."""
+    return said < received_at - _LONGEST_QUEUE or said > received_at + _FURTHEST_AHEAD
+
+
+def fell_back(at: datetime | None, charger_began_at: datetime) -> bool:
+    """Whether the charger's clock, which says ``at``, was set back since the transaction began.
+
+    Use case: the power failed in the middle of the charge, and the charger believes that it is 1970.
+    """
+    return at is not None and charger_began_at - at > _CLOCK_STEP
+
+
+def _is_stale(state: MeterState, reading: Reading, received_at: datetime, charger_began_at: datetime | None) -> bool:
+    """Whether the reading is older than what was counted. A clock that fell back, or never knew the time, cannot tell:
+    the register may have restarted by the same loss of power, and the order in which readings come counts. One that is
+    too high for a restart is old even so: the charger sends it again because it did not see the answer.
+    """
+    at = reading.sampled_at
+    if at is None or state.since_charger is None or at > state.since_charger:
+        return False
+    may_be_restart = reading.energy_wh is not None and reading.energy_wh <= state.register_wh / 2
+    return not may_be_restart or (
+        charger_began_at is None
+        or not (fell_back(at, charger_began_at) or clock_is_dead(charger_began_at, received_at))
     )
 
 

@@ -5,15 +5,11 @@ equal content is the same transaction. A charger without a clock, whose register
 equal content for different charges of one card; taken for repeats, all but the first would be free.
 """
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from typing import Protocol
 
 from evpower.charging import meter
-
-# A queue that was kept longer than this, or a clock that runs this far ahead, is not believed.
-_LONGEST_QUEUE = timedelta(days=30)
-_FURTHEST_AHEAD = timedelta(hours=24)
 
 
 class Earlier(Protocol):
@@ -35,11 +31,6 @@ class Earlier(Protocol):
     def id_tag_status(self) -> str: ...
 
 
-def clock_is_dead(said: datetime, received_at: datetime) -> bool:
-    """Whether a charger that said ``said`` in a message received at ``received_at`` cannot know the time."""
-    return said < received_at - _LONGEST_QUEUE or said > received_at + _FURTHEST_AHEAD
-
-
 def is_another_charge(earlier: Earlier, message_id: str | None) -> bool:
     """Whether a start with the content of ``earlier`` begins another charge.
 
@@ -50,7 +41,7 @@ def is_another_charge(earlier: Earlier, message_id: str | None) -> bool:
     return (
         earlier.status == "stopped"
         and earlier.stop_named_id is True
-        and clock_is_dead(earlier.started_at, earlier.received_at)
+        and meter.clock_is_dead(earlier.started_at, earlier.received_at)
         and message_id is not None
         and message_id != earlier.start_message_id
     )
@@ -67,7 +58,7 @@ def may_be_another_attempt(earlier: Earlier, message_id: str | None) -> bool:
         earlier.status == "active"
         and earlier.session_id is None
         and earlier.id_tag_status != "Accepted"
-        and clock_is_dead(earlier.started_at, earlier.received_at)
+        and meter.clock_is_dead(earlier.started_at, earlier.received_at)
         and message_id is not None
         and message_id != earlier.start_message_id
     )

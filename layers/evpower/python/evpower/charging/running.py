@@ -22,6 +22,7 @@ class MeterContext:
 
     Attributes:
         started_at: server time from which minutes count and energy is plausible.
+        charger_started_at: when the transaction began by the charger's clock.
         max_power_w: most that the connector can deliver.
         clear: until where no reading can come near a limit; follows from the terms.
     """
@@ -40,6 +41,7 @@ class MeterContext:
     max_power_w: Decimal
     sample_interval_s: int
     meter: MeterState
+    charger_started_at: datetime | None = None
     clear: "Clear" = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from evpower import json_text
 from evpower.commands.shown import MASK, is_secret_key
 
 MAX_CHARS = 16 * 1024
@@ -21,7 +22,9 @@ _LINK = re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s\"'<>\\]+", re.I)
 _USER = re.compile(r"://[^/?#]*@")
 _VALUE = re.compile(r'("value"\s*:\s*)"[^"]*"?', re.I)
 # Of a text that is not JSON, what follows the first word of this kind is not kept.
-_SECRET_WORD = re.compile(r"authori[sz]ationkey|passw|passphrase|secret|private.?key|api.?key|(?<!id)token", re.I)
+_SECRET_WORD = re.compile(
+    r'authori[sz]ationkey|passw|passphrase|secret|private.?key|api.?key|(?<!id)token|psk|pin(?:code)?"', re.I
+)
 _ASSIGNED = re.compile(_SECRET_WORD.pattern.join(("((?:", r")\w*\s*[=:]\s*)[^\s,;&]+")), re.I)
 _NOT_STORABLE = re.compile("[\x00\ud800-\udfff]")
 
@@ -51,12 +54,26 @@ def storable(text: str) -> str:
 
 def _masked_text(frame: bytes) -> str:
     try:
-        document = orjson.loads(frame)
-        return orjson.dumps(masked(document)).decode()
+        return orjson.dumps(masked(_document(frame))).decode()
     except (orjson.JSONDecodeError, orjson.JSONEncodeError, RecursionError):
         text = _mask_string(frame.decode(errors="replace"))
         found = _SECRET_WORD.search(text)
         return text if found is None else _VALUE.sub(rf"\g<1>{MASK}", text[: found.end()]) + MASK
+
+
+def _document(frame: bytes) -> Any:
+    """What the frame says, read as the socket tier reads it: what counted as an answer is masked as one.
+
+    Raises:
+        orjson.JSONDecodeError: nothing.
+    """
+    try:
+        return orjson.loads(frame)
+    except orjson.JSONDecodeError:
+        found = json_text.within(frame)
+        if found is None:
+            raise
+        return orjson.loads(found)
 
 
 def masked(value: Any) -> Any:

@@ -61,7 +61,7 @@ async def flush(conn: Conn, updates: Sequence[MeterUpdate]) -> frozenset[str]:
 async def context_row(conn: Conn, station_id: str, transaction_id: int) -> dict[str, Any] | None:
     """The session of a transaction with its connector's power (kW)."""
     cursor = await conn.execute(
-        """SELECT s.*, c.power_kw AS connector_power_kw, t.id AS transaction_row, t.status AS transaction_status
+        """SELECT s.*, c.power_kw AS connector_power_kw, coalesce(t.said_at, t.started_at) AS transaction_began_at
              FROM ocpp_transactions t
              JOIN charging_sessions s ON s.id = t.session_id AND s.ocpp_transaction_id = t.id
              LEFT JOIN connectors c ON c.station_id = s.station_id AND c.connector_number = s.connector_id

@@ -48,6 +48,7 @@ async def meter_context(conn: Conn, station_id: str, transaction_id: int) -> Met
         max_power_w=max_power_w(row["connector_power_kw"]),
         sample_interval_s=session.sample_interval_s,
         meter=state,
+        charger_started_at=row["transaction_began_at"],
     )
 
 

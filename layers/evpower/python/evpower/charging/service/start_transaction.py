@@ -231,11 +231,12 @@ async def _card_session(conn: Conn, client: Client | None, message: StartTransac
     live = await _is_live(conn, message)
     replayed_from = None if live else _begin_of_replay(message)
     verdict = await card_verdict(conn, message.id_tag, replayed_from or message.received_at)
+    if verdict.client_id != (client.id if client is not None else None):
+        # Use case: staff gave the card to another client, or its first one, while this waited for a lock. Whoever has
+        # it now is not locked, so nobody could be charged.
+        return _Verdict("Invalid")
     if client is None:
         return _Verdict(verdict.status)
-    if verdict.client_id != client.id:
-        # Use case: staff gave the card to another client while this waited for the lock of the one who had it.
-        return _Verdict("Invalid")
     station = await stations.resolve(conn, message.station_id)
     assert station is not None
     busy = verdict.status == "ConcurrentTx"
@@ -262,7 +263,7 @@ async def _card_session(conn: Conn, client: Client | None, message: StartTransac
 
 def _begin_of_replay(message: StartTransaction) -> datetime | None:
     """When a replayed charge began, if the charger's clock can be believed."""
-    dead = repeats.clock_is_dead(message.started_at, message.received_at)
+    dead = meter.clock_is_dead(message.started_at, message.received_at)
     return None if dead else min(message.started_at, message.received_at)
 
 

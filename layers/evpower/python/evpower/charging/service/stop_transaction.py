@@ -2,8 +2,9 @@
 
 import hashlib
 from collections.abc import Collection
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
+from itertools import pairwise
 
 import orjson
 import psycopg
@@ -14,6 +15,7 @@ from evpower.charging import meter, repeats
 from evpower.charging.models import (
     TRANSACTION_DATA,
     UNUSABLE,
+    ZERO,
     EndReason,
     MeterState,
     MeterUpdate,
@@ -35,7 +37,6 @@ from evpower.stations import service as stations
 _REASON_BY_STATION = EndReason.STATION
 REPLAYED = "charge_replayed"
 _DATA_UNUSABLE = "transaction_data_unusable"
-_CLOCK_STEP = timedelta(minutes=1)  # by which a clock is corrected while it charges
 _STOP = "StopTransaction"
 
 
@@ -142,8 +143,8 @@ async def _find(conn: Conn, message: StopTransaction) -> tuple[Transaction | Non
 def _may_end(transaction: Transaction, message: StopTransaction) -> bool:
     """Whether a stop that names no id of ours can be the end of ``transaction``; both times are the charger's."""
     tells_time = not (
-        repeats.clock_is_dead(message.stopped_at, message.received_at)
-        or repeats.clock_is_dead(transaction.started_at, transaction.received_at)
+        meter.clock_is_dead(message.stopped_at, message.received_at)
+        or meter.clock_is_dead(transaction.started_at, transaction.received_at)
     )
     is_older = tells_time and message.stopped_at < transaction.started_at
     return message.meter_stop_wh >= transaction.meter_start and not is_older
@@ -213,12 +214,13 @@ async def _final_reading(conn: Conn, session: Session, transaction: Transaction,
         state, found = replace(state, energy_wh=Decimal(0)), {REPLAYED}
     else:
         data = _data_in_order(state, transaction, message)
-        state, faults = meter.apply_all(state, data or (), message.received_at, bound, began_at)
+        said = transaction.started_at
+        state, faults = meter.apply_all(state, data or (), message.received_at, bound, began_at, said)
         last_faults: tuple[str, ...] = ()
         # Use case: staff apply another stop to a charge that has ended. A register below the known one did not restart.
         if transaction.status != "stopped" or message.meter_stop_wh >= state.register_wh:
             state, last_faults = meter.finish(
-                state, message.meter_stop_wh, message.stopped_at, message.received_at, bound, began_at
+                state, message.meter_stop_wh, message.stopped_at, message.received_at, bound, began_at, said
             )
         found = {*faults, *last_faults} | ({_DATA_UNUSABLE} if data is None else set())
     if any(UNUSABLE in reading.flags for reading in message.readings):
@@ -245,14 +247,28 @@ async def _final_reading(conn: Conn, session: Session, transaction: Transaction,
 def _data_in_order(state: MeterState, transaction: Transaction, message: StopTransaction) -> tuple[Reading, ...] | None:
     """What of transactionData moves the meter; None when nobody can tell its order.
 
-    Use case: the charger's clock fell back to 1970 in the middle of the charge. By their times the last entries are
-    the first, and the register seems to restart: all of it would be billed twice. meterStop says where it ended.
+    Use case: the charger's clock fell back to 1970 in the middle of the charge, or began there anew. By their times the
+    last entries are the first, and the register seems to restart: all of it would be billed twice. meterStop says where
+    it ended.
     """
     # The begin is known, and some chargers give it the time of the end.
     data = tuple(reading for reading in message.readings if reading.context != "Transaction.Begin")
+    if len({reading.sampled_at for reading in data}) == 1:
+        # The clock stands still: what can have been delivered from one to the next nobody knows. The last tells all.
+        data = tuple(reading for reading in data if reading.energy_wh is not None)[-1:]
     times = [state.since_charger, *(reading.sampled_at for reading in data)]
-    fell_back = any(time is not None and transaction.started_at - time > _CLOCK_STEP for time in times)
-    return None if data and fell_back else data
+    fell_back = any(meter.fell_back(time, transaction.started_at) for time in times)
+    if meter.clock_is_dead(transaction.started_at, transaction.received_at):
+        said = [reading.sampled_at for reading in data if reading.sampled_at is not None]
+        fell_back = fell_back or any(later < earlier for earlier, later in pairwise(said))
+    if data and fell_back:
+        return None
+    if state.since_charger is None or (not state.energy_wh and state.register_wh == max(transaction.meter_start, ZERO)):
+        return data
+    # What was counted live is not counted again. Use case: the register restarted in the middle of the charge, and the
+    # entries from before it look as if it had jumped back.
+    counted = state.since_charger
+    return tuple(reading for reading in data if reading.sampled_at is None or reading.sampled_at > counted)
 
 
 async def _plays_an_earlier_charge(
