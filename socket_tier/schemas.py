@@ -29,6 +29,9 @@ _FREE_TEXT = frozenset(
 )  # fmt: skip
 # Enumerations that vendors extend. An unknown word is kept as sent; whoever reads it decides what it means.
 _OPEN_ENUMS = frozenset({"measurand", "unit", "context", "phase", "location", "format", "errorCode", "reason"})
+# Answers whose faults are told without the value: a key of the charger may be a password or a PIN.
+_SECRET_ANSWERS = frozenset({"GetConfigurationResponse"})
+_SHOWN = "what it told"
 _LONGEST_WORD = 50  # of an enumeration, blanks around it included
 
 
@@ -83,7 +86,10 @@ class SchemaSet:
         name = action + suffix
         found = self._compiled.get(name)
         if found is None:
-            found = self._compiled[name] = jsonschema_rs.validator_for(self._schema(name), validate_formats=True)
+            mask = _SHOWN if name in _SECRET_ANSWERS else None
+            found = self._compiled[name] = jsonschema_rs.validator_for(
+                self._schema(name), validate_formats=True, mask=mask
+            )
         return found
 
     def _schema(self, name: str) -> dict[str, Any]:
@@ -194,7 +200,7 @@ def _may_repair_type(error: jsonschema_rs.ValidationError, path: list[Any], valu
     types = getattr(error.kind, "types", ())
     if isinstance(value, str):
         return "boolean" in types and value.strip().lower() in ("true", "false")
-    return "integer" in types or ("sampledValue" in path and path[-1] == "value")
+    return "integer" in types or (path[-1] == "value" and ("sampledValue" in path or "configurationKey" in path))
 
 
 def _parent(document: Any, path: list[Any]) -> Any:
@@ -226,7 +232,7 @@ def _repair_type(document: dict[str, Any], path: list[Any], name: str, value: An
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if not number or not math.isfinite(value):
         return None
-    if "sampledValue" in path and name == "value":
+    if name == "value" and ("sampledValue" in path or "configurationKey" in path):
         parent[path[-1]] = repr(value)
         return f"number instead of text in {_field(path)}"
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**31:

@@ -61,6 +61,18 @@ def test_a_written_out_boolean_is_one() -> None:
     assert fault.code == "TypeConstraintViolation"
 
 
+def test_the_number_of_a_key_is_its_text_and_what_is_no_value_is_not_told() -> None:
+    """The value may be a PIN; the fault is kept as the command's error."""
+    keys: list[dict[str, Any]] = [{"key": "HeartbeatInterval", "readonly": False, "value": 300}]
+    checked = SCHEMAS.check_response("GetConfiguration", {"configurationKey": keys})
+    assert checked.payload["configurationKey"][0]["value"] == "300"
+    keys[0] = {"key": "Pin", "readonly": False, "value": [4711]}
+    fault = SCHEMAS.check_response("GetConfiguration", {"configurationKey": keys}).fault
+    assert fault is not None
+    assert "4711" not in fault.description
+    assert fault.description == 'configurationKey.0.value: what it told is not of type "string"'
+
+
 def test_no_two_words_of_an_enumeration_differ_by_their_case_only() -> None:
     def enumerations(schema: Any) -> Iterator[list[str]]:
         if isinstance(schema, dict):
