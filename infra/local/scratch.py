@@ -74,7 +74,7 @@ def service_directory(directory: Path | None, kind: str, *, in_memory: bool = Fa
 
 
 def sweep() -> list[Path]:
-    """Remove this user's directories whose process is gone; what was removed."""
+    """Remove this user's directories whose process is gone (root: everybody's); what was removed."""
     removed: list[Path] = []
     for base in {Path(tempfile.gettempdir()), _SHARED_MEMORY}:
         with contextlib.suppress(OSError):
@@ -84,7 +84,8 @@ def sweep() -> list[Path]:
 
 def _remove_orphan(path: Path) -> bool:
     with contextlib.suppress(OSError):
-        if path.is_symlink() or path.stat().st_uid != os.geteuid():
+        # Started by root, PostgreSQL runs as another user, and its directory is that user's.
+        if path.is_symlink() or os.geteuid() not in (0, path.stat().st_uid):
             return False
         lock = _lock(path, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if lock is None:

@@ -48,6 +48,14 @@ def test_what_a_killed_process_left_is_removed_and_a_living_ones_is_not() -> Non
     assert scratch.sweep() == [used]
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can start PostgreSQL as another user")
+def test_root_removes_what_the_user_of_postgresql_left(folder: Path) -> None:
+    left = folder / "evpower-pg-1-abcdefgh"
+    left.mkdir()
+    os.chown(left, 65534, 65534)
+    assert scratch.sweep() == [left]
+
+
 def test_nothing_else_is_touched(folder: Path) -> None:
     names = [
         "evpower-abcdefgh",
