@@ -16,11 +16,15 @@ from functions.api.routing import Limit
 from functions.api.schemas.admin_messages import MessagesAnswer, MessagesData
 from functions.api.schemas.admin_station import LatestMessage
 from functions.api.schemas.base import IdIn, clean_text
+from functions.api.schemas.patterns import asks_for
 from functions.api.staff import StaffParam, staff_router
 
 routes = staff_router("/api/v1/admin/stations")
 
-ActionIn = Annotated[str, Field(min_length=1, max_length=60, pattern=r"^[A-Za-z]+$", examples=["StatusNotification"])]
+ActionIn = Annotated[
+    str,
+    Field(min_length=1, max_length=60, pattern=asks_for(r"^[A-Za-z]+$", "letters"), examples=["StatusNotification"]),
+]
 MessageIdIn = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(clean_text)]
 
 

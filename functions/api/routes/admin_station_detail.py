@@ -52,13 +52,21 @@ from functions.api.schemas.admin_station import (
     StationDetailAnswer,
 )
 from functions.api.schemas.base import IdIn
+from functions.api.schemas.patterns import asks_for
 from functions.api.staff import StaffParam, staff_router
 
 routes = staff_router("/api/v1/admin/stations")
 
 _NEWEST = 20
 _MOST_KEYS = 300
-EventTypeIn = Annotated[str, Field(min_length=1, max_length=60, pattern=r"^[A-Za-z0-9_.-]+$")]
+EventTypeIn = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=60,
+        pattern=asks_for(r"^[A-Za-z0-9_.-]+$", "letters, digits, dots, dashes and underscores"),
+    ),
+]
 ConnectorNumber = Annotated[int, Field(ge=0, le=100)]
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from functions.api.schemas.ocpp_types import (
+    PEM_BEGIN,
     AuthorizationData,
     CertificateHashData,
     ChargingProfile,
@@ -272,9 +273,7 @@ class CertificateSigned(Command):
     """Hand the charger a certificate for its own key. The managed way is the station's ``certificates``."""
 
     action: Literal["CertificateSigned"]
-    certificateChain: Annotated[
-        str, Field(min_length=1, max_length=10_000, pattern=r"^-----BEGIN CERTIFICATE-----\r?\n"), Clean
-    ]
+    certificateChain: Annotated[str, Field(min_length=1, max_length=10_000, pattern=PEM_BEGIN), Clean]
 
 
 class InstallCertificate(Command):

@@ -37,10 +37,10 @@ def soon(api: Api, **ahead: float) -> str:
 
 # Method, path, body, field, and a part of its sentence. `{soon}` is an hour ahead.
 WRONG: tuple[tuple[str, str, Any, str, str], ...] = (
-    ("POST", "commands", {"action": "Restart"}, "action", "'Reset'"),
-    ("POST", "commands", {"type": "Soft"}, "action", "action"),
-    ("POST", "commands", {"action": "Reset", "type": "Warm"}, "Reset.type", "'Hard' or 'Soft'"),
-    ("POST", "commands", {"action": "Reset", "typ": "Soft"}, "Reset.type", "required"),
+    ("POST", "commands", {"action": "Restart"}, "action", "must be one of RemoteStartTransaction"),
+    ("POST", "commands", {"type": "Soft"}, "action", "is missing; one of RemoteStart"),
+    ("POST", "commands", {"action": "Reset", "type": "Warm"}, "type", "'Hard' or 'Soft'"),
+    ("POST", "commands", {"action": "Reset", "typ": "Soft"}, "type", "required"),
     ("POST", "commands?wait=21", {"action": "Reset", "type": "Soft"}, "wait", "less than or equal to 20"),
     ("GET", "commands?limit=101", None, "limit", "less than or equal to 100"),
     ("GET", "commands?status=lost", None, "status", "'queued'"),
@@ -50,7 +50,7 @@ WRONG: tuple[tuple[str, str, Any, str, str], ...] = (
     ("POST", "log-jobs", {"type": "all"}, "type", "'diagnostics'"),
     ("POST", "firmware-jobs", {}, "body", "needs firmware_id or location"),
     ("POST", "charging-profiles", {**PROFILE, "kind": "Daily"}, "kind", "'Absolute'"),
-    ("POST", "local-list/entries", {"add": ["with blank"]}, "add.0", "pattern"),
+    ("POST", "local-list/entries", {"add": ["with blank"]}, "add.0", "printable ASCII without blanks"),
     ("POST", "credentials/key", {"key": "short"}, "key", "at least 16 characters"),
     ("PUT", "credentials/security-profile", {"security_profile": 4}, "security_profile", "3"),
     ("POST", "certificates", {"certificate_type": "Root", "certificate": "x"}, "certificate_type", "'Central"),
