@@ -30,7 +30,7 @@ from evpower.stations.inspected import (
 )
 from functions.api import cursor as cursors
 from functions.api.cursor import CursorIn
-from functions.api.periods import PeriodBound, begin_of, end_of
+from functions.api.periods import PeriodBound, period
 from functions.api.routes.admin import station_item
 from functions.api.routes.admin_commands import command_view
 from functions.api.routes.admin_jobs import job_view
@@ -264,8 +264,7 @@ async def events(
         type,
         severity,
         connector,
-        begin_of(date_from) if date_from else None,
-        end_of(date_to) if date_to else None,
+        *period(("date_from", "date_to"), date_from, date_to),
     )
     before = cursors.after_number(cursor)
 

@@ -67,6 +67,12 @@ class LogJobBody(StaffRequest):
     retry_interval_s: RetryInterval | None = None
     expires_in_s: _Lifetime = 3600
 
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.oldest is not None and self.latest is not None and self.oldest > self.latest:
+            raise PydanticCustomError("period_order", "oldest must not be after latest")
+        return self
+
 
 class JobStep(ResponseModel):
     """A word of the charger and when it came."""

@@ -213,7 +213,7 @@ class ApplyBody(StaffRequest):
     @model_validator(mode="after")
     def _names_one(self) -> "ApplyBody":
         if (self.transaction_id is None) == (self.session_id is None):
-            raise PydanticCustomError("missing", "transaction_id or session_id, one of them")
+            raise PydanticCustomError("one_of", "needs transaction_id or session_id, and not both")
         return self
 
 

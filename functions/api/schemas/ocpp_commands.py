@@ -5,9 +5,10 @@ passes here passes the schema that the socket tier checks before it writes the f
 command with a misspelt option must not go out without it.
 """
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
 
 from functions.api.schemas.ocpp_types import (
     PEM_BEGIN,
@@ -328,3 +329,21 @@ CommandBody = Annotated[
     Field(discriminator="action"),
 ]
 """Any command of OCPP 1.6."""
+
+_ACTIONS = {model.__name__.lower(): model.__name__ for model in get_args(get_args(CommandBody)[0])}
+
+
+def _known_action(word: str) -> str:
+    known = _ACTIONS.get(word.lower())
+    if known is None:
+        expected = ", ".join(f"'{action}'" for action in _ACTIONS.values())
+        raise PydanticCustomError("literal_error", "must be one of {expected}", {"expected": expected})
+    return known
+
+
+ActionIn = Annotated[
+    str,
+    Field(min_length=1, max_length=40, description="in any letter case", examples=["Reset"]),
+    AfterValidator(_known_action),
+]
+"""An action to look for, in the letters of the specification: a misspelt one must not find nothing."""

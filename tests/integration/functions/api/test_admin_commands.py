@@ -239,7 +239,7 @@ async def test_a_list_has_filters_and_pages(staff: Api) -> None:
         return [item["id"] for item in found["data"]["commands"]]
 
     assert await listed("status=accepted") == [ids[0]]
-    assert await listed("action=Reset") == [sent["command"]["id"]]
+    assert await listed("action=Reset") == await listed("action=reset") == [sent["command"]["id"]]
     assert await listed("is_open=false") == [ids[0]]
     assert sorted(await listed("is_open=true&action=ClearCache")) == sorted(ids[1:])
     seen: list[str] = []
