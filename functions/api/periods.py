@@ -20,7 +20,7 @@ def _parsed(text: str) -> date | datetime:
     except ValueError as error:
         # Use case: ?since=2026-01-15T12:00:00+06:00. In a query a plus is a space.
         escape = "; write the + of its offset as %2B" if _SPACE_FOR_PLUS.search(text) else ""
-        raise PydanticCustomError("datetime_parsing", f"must be a date or a date-time{escape}") from error  # type: ignore[misc]
+        raise PydanticCustomError("datetime_parsing", f"must be a date or a date-time{escape}") from error
     if found.year not in _YEARS:
         raise PydanticCustomError("datetime_parsing", "must be a date of this century")
     return found

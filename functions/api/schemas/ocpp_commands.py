@@ -330,7 +330,7 @@ CommandBody = Annotated[
 ]
 """Any command of OCPP 1.6."""
 
-_ACTIONS = {model.__name__.lower(): model.__name__ for model in get_args(get_args(CommandBody)[0])}
+_ACTIONS: dict[str, str] = {model.__name__.lower(): model.__name__ for model in get_args(get_args(CommandBody)[0])}
 
 
 def _known_action(word: str) -> str:
