@@ -314,6 +314,7 @@ async def test_a_stop_by_an_operator_settles_as_usual(staff: Api) -> None:
     transaction_id = await staff.charger_starts(started["session_id"])
     sent = await send(staff, {"action": "RemoteStopTransaction", "transactionId": transaction_id}, by=FIRST_OPERATOR)
     assert sent["command"]["session_id"] == started["session_id"]
+    assert sent["command"]["requested_by"] == f"staff:{FIRST_OPERATOR}"
     (session,) = await staff.sql("SELECT state, stop_reason, stop_initiator FROM charging_sessions")
     assert session == {"state": "stopping", "stop_reason": "operator", "stop_initiator": "operator"}
     again = await send(staff, {"action": "RemoteStopTransaction", "transactionId": transaction_id}, by=FIRST_OPERATOR)
