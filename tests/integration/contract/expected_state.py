@@ -110,6 +110,7 @@ CLEARED = data(
     {
         "command_id": FILLED,
         "status": one_of("queued", "sent", "accepted", "rejected", "failed", "timed_out"),
+        "answer": nullable(FILLED),
         "live_profile_ids": [INTEGER],
     }
 )
