@@ -220,10 +220,11 @@ async def clear_profiles(
     ended = await ask(staff, deps, command, wait) or command
     live = await staff.run(lambda conn: service.live(conn, command.station_id))
     response.status_code = 200 if ended.status.terminal else 202
+    word = (ended.response or {}).get("status")
     data = ClearedData(
         command_id=command.id,
         status=ended.status.value,
-        answer=None if ended.response is None else str(ended.response.get("status")),
+        answer=word if isinstance(word, str) else None,
         live_profile_ids=[one.number for one in live],
     )
     return ClearedAnswer(data=data)

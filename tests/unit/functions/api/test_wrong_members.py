@@ -1,9 +1,10 @@
 """Wrong members are named as they are on the wire, and told in words that need no knowledge of our models."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import httpx
 import pytest
+from fastapi.routing import APIRoute
 from pydantic import TypeAdapter, ValidationError
 
 from functions.api.routes import routers
@@ -94,13 +95,10 @@ def test_a_pattern_without_words_is_told_itself() -> None:
 
 
 def test_every_pattern_of_a_request_has_words() -> None:
-    bodies = [
-        route.body_field.field_info.annotation
-        for one in routers()
-        for route in one.routes
-        if getattr(route, "body_field", None) is not None
-    ]
-    patterns = {pattern for body in bodies for pattern in _patterns(TypeAdapter(body).json_schema())}
+    routes = [route for one in routers() for route in one.routes if isinstance(route, APIRoute)]
+    fields = [field for route in routes for field in (route.body_field, *route.dependant.query_params) if field]
+    kinds = [Annotated[field.field_info.annotation, field.field_info] for field in fields]
+    patterns = {pattern for kind in kinds for pattern in _patterns(TypeAdapter(kind).json_schema())}
     assert len(patterns) > 5
     assert [pattern for pattern in patterns if words_of(pattern).endswith(pattern)] == []
 
