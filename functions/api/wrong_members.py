@@ -107,12 +107,14 @@ def _resolved(body: Any, location: Sequence[str | int]) -> tuple[list[str], list
     names: list[str] = []
     shape, holders = body, _models(body)
     for part in location:
-        if isinstance(part, str) and (chosen := [model for model in _models(shape) if _is_tag(model, part)]):
+        alternatives = _models(shape)
+        chosen = [model for model in alternatives if _is_tag(model, part)] if len(alternatives) > 1 else []
+        if chosen:
             shape, holders = chosen[0], chosen
             continue
         names.append(str(part))
         if isinstance(part, str):
-            holders = _models(shape)
+            holders = alternatives
             shape = next((model.model_fields[part].annotation for model in holders if part in model.model_fields), None)
     return names, holders
 
@@ -124,7 +126,7 @@ def _models(shape: Any) -> list[type[BaseModel]]:
     return [model for part in get_args(shape) for model in _models(part)]
 
 
-def _is_tag(model: type[BaseModel], word: str) -> bool:
+def _is_tag(model: type[BaseModel], word: str | int) -> bool:
     return any(
         get_origin(field.annotation) is Literal and get_args(field.annotation) == (word,)
         for field in model.model_fields.values()

@@ -52,6 +52,11 @@ def test_a_misspelt_member_of_a_command() -> None:
     }
 
 
+def test_a_member_with_the_name_of_an_action() -> None:
+    (unknown,) = told(CommandBody, {"action": "Reset", "type": "Soft", "Reset": {"type": "Hard"}})
+    assert (unknown["field"], unknown["problem"]) == ("Reset", "extra_forbidden")
+
+
 def test_a_misspelt_member_deep_inside() -> None:
     body = {
         "action": "SendLocalList",
