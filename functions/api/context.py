@@ -34,7 +34,7 @@ def context_of(scope: Mapping[str, Any]) -> RequestContext:
 
 def is_legacy_path(path: str) -> bool:
     """Whether a path belongs to the routes of the earlier mobile client (mobile-api.md §4.10)."""
-    return path.startswith("/api/") and not path.startswith("/api/v1/")
+    return path.startswith("/api/") and not f"{path}/".startswith("/api/v1/")
 
 
 def headers_of(scope: Mapping[str, Any]) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """The flat error envelope of mobile-api.md §0.1: the only form in which a v1 route reports a failure."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -16,8 +17,6 @@ from functions.api.context import RequestContext
 # What is wrong with a request is told to its developer in English, whatever the driver's language. Not where it would
 # help somebody who tries credentials, and not for faults of ours.
 _EXPLAINED = frozenset(range(400, 500)) - {401, 403}
-_DETAIL_MAX = 1000
-"""Characters; the list of all actions fits."""
 
 
 class JsonResponse(JSONResponse):
@@ -41,8 +40,8 @@ def body_of(error: EvPowerError, context: RequestContext) -> dict[str, Any]:
     Legacy routes carry the code in ``error`` (§0.1).
     """
     message = error.message(context.language)
-    if field := error.details.get("field"):
-        message = f"{message.rstrip('.')}: {field}"
+    if (field := error.details.get("field")) and not re.search(rf"\b{re.escape(str(field))}\b", message):
+        message = f"{field}: {message}" if message == error.reason else f"{message.rstrip('.')}: {field}"
     details = {name: value for name, value in error.details.items() if value is not None}
     if error.reason and error.http_status in _EXPLAINED:
         details["reason"] = error.reason
@@ -65,18 +64,3 @@ def respond(error: EvPowerError, context: RequestContext, headers: Mapping[str, 
     if retry_after is not None:
         extra["Retry-After"] = str(retry_after)
     return JsonResponse(body_of(error, context), status_code=error.http_status, headers=extra)
-
-
-def field_names(errors: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
-    """Which members of a request are wrong and how, from pydantic's list: ``[{"field", "problem", "detail"}]``.
-
-    ``problem`` is a machine word, ``detail`` a sentence in English with the bound or the words that are allowed.
-    """
-    found: list[dict[str, str]] = []
-    for error in errors:
-        location = [str(part) for part in error["loc"] if part not in ("body", "query", "path", "header")]
-        if error["type"].startswith("union_tag_"):  # the member that tells which of several bodies this is
-            location.append(str(error["ctx"]["discriminator"]).strip("'"))
-        detail = str(error["msg"])[:_DETAIL_MAX]
-        found.append({"field": ".".join(location) or "body", "problem": str(error["type"]), "detail": detail})
-    return found

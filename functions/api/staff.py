@@ -3,7 +3,6 @@
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from difflib import get_close_matches
 from typing import Annotated, Any, TypeVar
 
 import psycopg
@@ -21,6 +20,7 @@ from evpower.logging import get_logger
 from functions.api.context import RequestContext, context_of
 from functions.api.deps import Deps
 from functions.api.routing import ContractRoute, api_deps, require_principal
+from functions.api.wrong_members import close_to
 
 T = TypeVar("T")
 
@@ -137,9 +137,9 @@ async def _known_query(request: Request, staff: Annotated[StaffCaller, Depends(r
 
 
 def _unknown_name(name: str, known: frozenset[str]) -> dict[str, str]:
-    close = get_close_matches(name.lower(), known, n=1)
+    close = close_to(name, sorted(known))
     told = {"field": name, "problem": "unknown_parameter", "detail": "the route reads no such parameter"}
-    return {**told, "did_you_mean": close[0]} if close else told
+    return {**told, "did_you_mean": close} if close else told
 
 
 def staff_router(prefix: str) -> APIRouter:

@@ -104,8 +104,9 @@ def run_suite(suite: Suite, arguments: list[str]) -> tuple[bool, Count]:
     print(f"== {suite.name}", flush=True)
     status = subprocess.call(command + arguments, cwd=ROOT, env={**os.environ, **suite.environment})
     count = read_report(report) if report.exists() else Count()
-    if status == _NO_TESTS and not arguments:
-        print(f"{suite.name}: no test was found", file=sys.stderr)
+    if status == _NO_TESTS:
+        what = f"no test matched {' '.join(arguments)}" if arguments else "no test was found"
+        print(f"{suite.name}: {what}", file=sys.stderr)
     return status == 0 and (count.passed > 0 or bool(arguments)), count
 
 

@@ -22,7 +22,8 @@ from evpower.errors import (
 )
 from evpower.logging import get_logger
 from functions.api.context import context_of
-from functions.api.envelope import field_names, respond
+from functions.api.envelope import respond
+from functions.api.wrong_members import field_names
 
 _log = get_logger(__name__)
 
@@ -76,7 +77,7 @@ def install(app: FastAPI) -> None:
 
     async def validation(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
-        return respond(validation_failure(error.errors()), context_of(request.scope))
+        return respond(validation_failure(error.errors(), _body_of(request)), context_of(request.scope))
 
     async def http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
@@ -91,10 +92,18 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, crash)
 
 
-def validation_failure(errors: Any) -> EvPowerError:
-    """The failure for a list of pydantic errors; it names the first wrong member in the sentence, all in ``fields``."""
-    fields = field_names(errors)
+def validation_failure(errors: Any, body: Any = None) -> EvPowerError:
+    """The failure for a list of pydantic errors; it names the first wrong member in the sentence, all in ``fields``.
+
+    ``body`` is the annotation of the route's body.
+    """
+    fields = field_names(errors, body)
     return ValidationFailed(field=fields[0]["field"] if fields else None, fields=fields)
+
+
+def _body_of(request: Request) -> Any:
+    field = getattr(request.scope.get("route"), "body_field", None)
+    return None if field is None else field.field_info.annotation
 
 
 def _http_failure(error: HTTPException) -> EvPowerError:

@@ -13,7 +13,7 @@ from evpower.stations import service as stations
 from evpower.stations.models import LocationView
 from functions.api import presenters
 from functions.api.deps import Deps
-from functions.api.periods import PeriodBound, begin_of, end_of
+from functions.api.periods import PeriodBound, period
 from functions.api.routing import ContextParam, DepsParam, Offset
 from functions.api.schemas.admin import (
     AdminConnector,
@@ -244,8 +244,7 @@ async def session_history(
     wanted = SessionFilter(
         station_id,
         status,
-        begin_of(date_from) if date_from else None,
-        end_of(date_to) if date_to else None,
+        *period(("date_from", "date_to"), date_from, date_to),
     )
     return await _sessions(staff, deps, wanted, limit, offset)
 

@@ -44,6 +44,7 @@ from functions.api.staff import Act, StaffCaller, StaffParam, staff_router
 routes = staff_router("/api/v1/admin/stations")
 
 ProfileId = Annotated[int, Path(ge=-(2**31), lt=2**31)]
+_ALL = ClearProfilesBody()
 Told = tuple[StoredProfile, Command | None]
 
 
@@ -191,7 +192,12 @@ async def list_profiles(
     responses=_on_its_way(ClearedAnswer),
 )
 async def clear_profiles(
-    station_id: IdIn, body: ClearProfilesBody, staff: StaffParam, deps: DepsParam, response: Response, wait: WaitIn = 0
+    station_id: IdIn,
+    staff: StaffParam,
+    deps: DepsParam,
+    response: Response,
+    body: ClearProfilesBody = _ALL,
+    wait: WaitIn = 0,
 ) -> ClearedAnswer:
     """SC3: clear all profiles of the charger that the criteria name, also those that are not stored here."""
     now = deps.clock.now()
@@ -214,7 +220,13 @@ async def clear_profiles(
     ended = await ask(staff, deps, command, wait) or command
     live = await staff.run(lambda conn: service.live(conn, command.station_id))
     response.status_code = 200 if ended.status.terminal else 202
-    data = ClearedData(command_id=command.id, status=ended.status.value, live_profile_ids=[one.number for one in live])
+    word = (ended.response or {}).get("status")
+    data = ClearedData(
+        command_id=command.id,
+        status=ended.status.value,
+        answer=word if isinstance(word, str) else None,
+        live_profile_ids=[one.number for one in live],
+    )
     return ClearedAnswer(data=data)
 
 

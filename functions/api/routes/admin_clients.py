@@ -126,7 +126,11 @@ async def change_balance(
 
 
 @routes.put("/{client_id}/status", response_model=StatusAnswer)
-async def change_status(client_id: IdIn, status: ClientWord, staff: ManagerParam) -> StatusAnswer:
+async def change_status(
+    client_id: IdIn,
+    status: Annotated[ClientWord, Query(description="in the query; the route reads no body")],
+    staff: ManagerParam,
+) -> StatusAnswer:
     """D11: block or unblock. A block ends all logins; a running session goes on and can be stopped."""
 
     async def work(conn: Conn) -> tuple[tuple[str, str], Mapping[str, Any]]:

@@ -7,7 +7,6 @@ from datetime import timedelta
 from typing import Annotated, Any
 
 from fastapi import Body, Header, Query, Response
-from pydantic import Field
 
 from evpower.admin import service as admin
 from evpower.admin.models import Role
@@ -30,14 +29,13 @@ from functions.api.schemas.admin_commands import (
     CommandView,
 )
 from functions.api.schemas.base import IdIn
-from functions.api.schemas.ocpp_commands import CommandBody
+from functions.api.schemas.ocpp_commands import ActionIn, CommandBody
 from functions.api.staff import Act, StaffCaller, StaffParam, staff_router
 
 routes = staff_router("/api/v1/admin/stations")
 
 MAX_WAIT_S = 20
 _POLL_S = 0.2
-ActionIn = Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[A-Za-z]+$")]
 KeyHeader = Annotated[str | None, Header(alias="Idempotency-Key", max_length=255)]
 
 

@@ -30,6 +30,7 @@ from functions.api.staff import Act, ManagerParam, StaffCaller, StaffParam, staf
 
 routes = staff_router("/api/v1/admin/stations")
 
+_SENT = KeyBody()
 _Overview = tuple[str, StationSecurity, list[KeyCandidate]]
 
 
@@ -86,7 +87,7 @@ async def credentials(station_id: IdIn, staff: StaffParam) -> CredentialsAnswer:
     responses={202: {"model": KeyAnswer, "description": "Sent to the charger: ask for the command by its id."}},
 )
 async def new_key(
-    station_id: IdIn, body: KeyBody, staff: ManagerParam, deps: DepsParam, response: Response
+    station_id: IdIn, staff: ManagerParam, deps: DepsParam, response: Response, body: KeyBody = _SENT
 ) -> KeyAnswer:
     """The present key stays good until the charger has connected with the new one, so nobody is locked out.
 

@@ -32,6 +32,7 @@ routes = staff_router("/api/v1/admin/stations")
 ON_ITS_WAY: dict[int | str, dict[str, Any]] = {
     202: {"model": LocalListAnswer, "description": "The update goes on: ask again."}
 }
+_DIFFERENCE = LocalListSyncBody()
 _Asked = tuple[ListView, Command | None]
 
 
@@ -155,10 +156,10 @@ async def change_local_list_entries(
 )
 async def sync_local_list(
     station_id: IdIn,
-    body: LocalListSyncBody,
     staff: ManagerParam,
     deps: DepsParam,
     response: Response,
+    body: LocalListSyncBody = _DIFFERENCE,
     wait: WaitIn = 0,
 ) -> LocalListAnswer:
     """LL5: send what differs, in parts, and prove it by the charger's version; a refused change is followed by a full

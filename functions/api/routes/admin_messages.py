@@ -11,16 +11,20 @@ from evpower.message_log import service as message_log
 from evpower.message_log.models import Direction, Entry, EntryFilter, EntryPage, Place
 from functions.api import cursor as cursors
 from functions.api.cursor import CursorIn
-from functions.api.periods import PeriodBound, begin_of, end_of
+from functions.api.periods import PeriodBound, period
 from functions.api.routing import Limit
 from functions.api.schemas.admin_messages import MessagesAnswer, MessagesData
 from functions.api.schemas.admin_station import LatestMessage
 from functions.api.schemas.base import IdIn, clean_text
+from functions.api.schemas.patterns import asks_for
 from functions.api.staff import StaffParam, staff_router
 
 routes = staff_router("/api/v1/admin/stations")
 
-ActionIn = Annotated[str, Field(min_length=1, max_length=60, pattern=r"^[A-Za-z]+$", examples=["StatusNotification"])]
+ActionIn = Annotated[
+    str,
+    Field(min_length=1, max_length=60, pattern=asks_for(r"^[A-Za-z]+$", "letters"), examples=["StatusNotification"]),
+]
 MessageIdIn = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(clean_text)]
 
 
@@ -29,7 +33,7 @@ async def messages(
     station_id: IdIn,
     staff: StaffParam,
     direction: Annotated[Direction | None, Query(description="in: CALLs of the charger, out: ours")] = None,
-    action: Annotated[ActionIn | None, Query()] = None,
+    action: Annotated[ActionIn | None, Query(description="in any letter case")] = None,
     message_id: Annotated[MessageIdIn | None, Query()] = None,
     only_errors: Annotated[bool, Query(description="CALLERRORs, unanswered CALLs, connections that broke")] = False,
     since: Annotated[PeriodBound | None, Query()] = None,
@@ -42,12 +46,13 @@ async def messages(
 
     Secrets are masked. The newest of the last second may still be missing. Days count whole, the last one included.
     """
+    begin, end = period(("since", "until"), since, until)
     wanted = EntryFilter(
         direction=direction,
         action=action,
         message_id=message_id,
-        since=begin_of(since) if since else None,
-        until=end_of(until) if until else None,
+        since=begin,
+        until=end,
         only_errors=only_errors,
     )
     place = cursors.after_place(cursor)
@@ -76,6 +81,6 @@ def message_view(entry: Entry) -> LatestMessage:
         request=entry.request,
         response=entry.response,
         error=entry.error,
-        latency_ms=entry.latency_ms,
+        latency_ms=None if entry.latency_ms is None else round(entry.latency_ms, 3),
         is_truncated=entry.is_truncated,
     )

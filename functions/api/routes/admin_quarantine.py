@@ -11,7 +11,7 @@ from evpower.admin.desk_models import QuarantineDetail, QuarantineFilter
 from evpower.admin.models import Slice
 from evpower.charging.staff_models import AppliedStop, QuarantinedMessage, StopToApply
 from evpower.db import Conn
-from functions.api.periods import PeriodBound, begin_of, end_of
+from functions.api.periods import PeriodBound, period
 from functions.api.routes.admin import PageLimit
 from functions.api.routing import DepsParam, Offset
 from functions.api.schemas.base import IdIn
@@ -55,8 +55,7 @@ async def list_messages(
         station_id,
         action,
         open,
-        begin_of(date_from) if date_from else None,
-        end_of(date_to) if date_to else None,
+        *period(("date_from", "date_to"), date_from, date_to),
     )
     page = await staff.run(lambda conn: desk.quarantine_page(conn, staff.scope, wanted, Slice(limit, offset)))
     items = [QuarantinedItem(**_members(message)) for message in page.items]

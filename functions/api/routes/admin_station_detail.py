@@ -30,7 +30,7 @@ from evpower.stations.inspected import (
 )
 from functions.api import cursor as cursors
 from functions.api.cursor import CursorIn
-from functions.api.periods import PeriodBound, begin_of, end_of
+from functions.api.periods import PeriodBound, period
 from functions.api.routes.admin import station_item
 from functions.api.routes.admin_commands import command_view
 from functions.api.routes.admin_jobs import job_view
@@ -52,13 +52,21 @@ from functions.api.schemas.admin_station import (
     StationDetailAnswer,
 )
 from functions.api.schemas.base import IdIn
+from functions.api.schemas.patterns import asks_for
 from functions.api.staff import StaffParam, staff_router
 
 routes = staff_router("/api/v1/admin/stations")
 
 _NEWEST = 20
 _MOST_KEYS = 300
-EventTypeIn = Annotated[str, Field(min_length=1, max_length=60, pattern=r"^[A-Za-z0-9_.-]+$")]
+EventTypeIn = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=60,
+        pattern=asks_for(r"^[A-Za-z0-9_.-]+$", "letters, digits, dots, dashes and underscores"),
+    ),
+]
 ConnectorNumber = Annotated[int, Field(ge=0, le=100)]
 
 
@@ -256,8 +264,7 @@ async def events(
         type,
         severity,
         connector,
-        begin_of(date_from) if date_from else None,
-        end_of(date_to) if date_to else None,
+        *period(("date_from", "date_to"), date_from, date_to),
     )
     before = cursors.after_number(cursor)
 

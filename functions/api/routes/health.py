@@ -75,6 +75,7 @@ async def version(deps: DepsParam) -> Version:
 
 
 @routes.get("/", response_model=Root)
-async def root() -> Root:
-    """S4: what this host is."""
-    return Root(service=SERVICE, version=evpower.__version__, endpoints=ENDPOINTS)
+async def root(deps: DepsParam) -> Root:
+    """S4: what this host is. ``/api/v1`` is what its routes begin with."""
+    documents = ["/docs", "/openapi.json"] if deps.settings.enable_swagger else []
+    return Root(service=SERVICE, version=evpower.__version__, endpoints=ENDPOINTS + documents)

@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError
 from functions.api.schemas.admin import Line
 from functions.api.schemas.base import Answer, IdIn, Moment, Omit, ResponseModel, StaffRequest
 from functions.api.schemas.ocpp_types import Location, Pem, Retries, RetryInterval, When
+from functions.api.schemas.patterns import asks_for
 
 JobKindWord = Literal["firmware", "signed_firmware", "diagnostics", "log"]
 
@@ -68,6 +69,12 @@ class LogJobBody(StaffRequest):
     retries: Retries | None = None
     retry_interval_s: RetryInterval | None = None
     expires_in_s: _Lifetime = 3600
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.oldest is not None and self.latest is not None and self.oldest > self.latest:
+            raise PydanticCustomError("period_order", "oldest must not be after latest")
+        return self
 
 
 class JobStep(ResponseModel):
@@ -156,7 +163,7 @@ class FirmwareBody(StaffRequest):
     vendor: Annotated[Line, Field(max_length=100)] | None = None
     model: Annotated[Line, Field(max_length=100)] | None = None
     size_bytes: Annotated[int, Field(strict=True, ge=1, le=5_000_000_000)]
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-fA-F]{64}$", examples=["0" * 64])]
+    sha256: Annotated[str, Field(pattern=asks_for(r"^[0-9a-fA-F]{64}$", "64 hexadecimal digits"), examples=["0" * 64])]
     signature: Signature | None = None
     signing_certificate: Pem | None = None
 

@@ -6,8 +6,9 @@ from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
 from functions.api.schemas.base import Answer, Moment, Omit, ResponseModel, StaffRequest, clean_text, strict_integer
+from functions.api.schemas.patterns import asks_for
 
-_PRINTABLE = r"^[\x21-\x7e]+$"
+_PRINTABLE = asks_for(r"^[\x21-\x7e]+$", "printable ASCII without blanks")
 
 
 class SentCommand(ResponseModel):

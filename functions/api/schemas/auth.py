@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from functions.api.schemas.base import Answer, Omit, RequestModel, clean_text
+from functions.api.schemas.patterns import asks_for
 from functions.api.schemas.profile import ClientUser, StaffUser
 
 PhoneIn = Annotated[
@@ -25,7 +26,7 @@ class VerifyBody(RequestModel):
     """A2, A8."""
 
     phone: PhoneIn
-    code: Annotated[str, Field(pattern=r"^[0-9]{6}$", examples=["123456"])]
+    code: Annotated[str, Field(pattern=asks_for(r"^[0-9]{6}$", "6 digits"), examples=["123456"])]
 
 
 class RefreshBody(RequestModel):

@@ -14,16 +14,19 @@ from functions.api.schemas.base import (
     clean_text,
     strict_integer,
 )
+from functions.api.schemas.patterns import asks_for
 
 Email = Annotated[
     str,
     Field(
         max_length=254,
-        pattern=r"^[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,189}$",
+        pattern=asks_for(r"^[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,189}$", "an e-mail address"),
         examples=["payer@example.com"],
     ),
 ]
-CardToken = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[\x21-\x7e]+$")]
+CardToken = Annotated[
+    str, Field(min_length=1, max_length=256, pattern=asks_for(r"^[\x21-\x7e]+$", "printable ASCII without blanks"))
+]
 Days = Annotated[int, strict_integer, Field(ge=1, le=14)]
 Description = Annotated[str, Field(max_length=500), AfterValidator(clean_text)]
 
@@ -32,13 +35,17 @@ class CardPaymentBody(RequestModel):
     """B2, B7, Y2, Y8."""
 
     amount: AmountIn
-    card_pan: Annotated[str, Field(pattern=r"^[0-9]{12,19}$", repr=False)]
-    card_name: Annotated[str, Field(pattern=r"^[A-Z][A-Z .'-]{0,99}$", repr=False)]
-    card_cvv: Annotated[str, Field(pattern=r"^[0-9]{3,4}$", repr=False)]
-    card_year: Annotated[str, Field(pattern=r"^[0-9]{2}$", repr=False)]
-    card_month: Annotated[str, Field(pattern=r"^(0[1-9]|1[0-2])$", repr=False)]
+    card_pan: Annotated[str, Field(pattern=asks_for(r"^[0-9]{12,19}$", "12 to 19 digits"), repr=False)]
+    card_name: Annotated[
+        str, Field(pattern=asks_for(r"^[A-Z][A-Z .'-]{0,99}$", "the name in capital Latin letters"), repr=False)
+    ]
+    card_cvv: Annotated[str, Field(pattern=asks_for(r"^[0-9]{3,4}$", "3 or 4 digits"), repr=False)]
+    card_year: Annotated[str, Field(pattern=asks_for(r"^[0-9]{2}$", "the last 2 digits of the year"), repr=False)]
+    card_month: Annotated[str, Field(pattern=asks_for(r"^(0[1-9]|1[0-2])$", "01 to 12"), repr=False)]
     email: Email
-    phone_number: Annotated[str | None, Field(pattern=r"^\+?[0-9]{10,15}$", repr=False)] = None
+    phone_number: Annotated[
+        str | None, Field(pattern=asks_for(r"^\+?[0-9]{10,15}$", "a phone number of 10 to 15 digits"), repr=False)
+    ] = None
     description: Description | None = None
     client_id: Annotated[IdIn | None, Field(description="must be the caller; the token decides")] = None
 

@@ -28,9 +28,9 @@ class ReservationBody(Part):
     @model_validator(mode="after")
     def _for_whom_and_how_long(self) -> "ReservationBody":
         if (self.id_tag is None) is (self.client_id is None):
-            raise PydanticCustomError("missing", "needs either id_tag or client_id")
+            raise PydanticCustomError("one_of", "needs either id_tag or client_id, and not both")
         if (self.expires_at is None) is (self.expires_in_s is None):
-            raise PydanticCustomError("missing", "needs either expires_at or expires_in_s")
+            raise PydanticCustomError("one_of", "needs either expires_at or expires_in_s, and not both")
         return self
 
     def end(self, now: datetime) -> datetime:
@@ -314,11 +314,12 @@ class ProfilesAnswer(Answer):
 class ClearedData(ResponseModel):
     """``status``: of the command; rejected means that the charger had no such profile.
 
-    ``live_profile_ids``: what is left, or waits for the charger.
+    ``answer``: the charger's word, null until it comes; ``live_profile_ids``: what is left, or waits for the charger.
     """
 
     command_id: str
     status: str
+    answer: str | None
     live_profile_ids: list[int]
 
 

@@ -19,6 +19,7 @@ from functions.api.schemas.base import (
     StaffRequest,
     strict_integer,
 )
+from functions.api.schemas.patterns import asks_for
 
 _YEARS = range(2000, 2101)
 
@@ -38,7 +39,12 @@ def _parsed_moment(value: object) -> object:
 MomentIn = Annotated[datetime, BeforeValidator(_parsed_moment)]
 TagIn = Annotated[
     str,
-    Field(min_length=1, max_length=20, pattern=r"^[!-~]+$", description="OCPP 1.6 CiString20, printable ASCII"),
+    Field(
+        min_length=1,
+        max_length=20,
+        pattern=asks_for(r"^[!-~]+$", "printable ASCII without blanks"),
+        description="OCPP 1.6 CiString20, printable ASCII",
+    ),
 ]
 NameIn = Annotated[Line, Field(min_length=1, max_length=100)]
 NoteIn = Annotated[Line, Field(min_length=3, max_length=500)]
@@ -207,7 +213,7 @@ class ApplyBody(StaffRequest):
     @model_validator(mode="after")
     def _names_one(self) -> "ApplyBody":
         if (self.transaction_id is None) == (self.session_id is None):
-            raise PydanticCustomError("missing", "transaction_id or session_id, one of them")
+            raise PydanticCustomError("one_of", "needs transaction_id or session_id, and not both")
         return self
 
 

@@ -5,11 +5,13 @@ passes here passes the schema that the socket tier checks before it writes the f
 command with a misspelt option must not go out without it.
 """
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
 
 from functions.api.schemas.ocpp_types import (
+    PEM_BEGIN,
     AuthorizationData,
     CertificateHashData,
     ChargingProfile,
@@ -272,9 +274,7 @@ class CertificateSigned(Command):
     """Hand the charger a certificate for its own key. The managed way is the station's ``certificates``."""
 
     action: Literal["CertificateSigned"]
-    certificateChain: Annotated[
-        str, Field(min_length=1, max_length=10_000, pattern=r"^-----BEGIN CERTIFICATE-----\r?\n"), Clean
-    ]
+    certificateChain: Annotated[str, Field(min_length=1, max_length=10_000, pattern=PEM_BEGIN), Clean]
 
 
 class InstallCertificate(Command):
@@ -329,3 +329,21 @@ CommandBody = Annotated[
     Field(discriminator="action"),
 ]
 """Any command of OCPP 1.6."""
+
+_ACTIONS: dict[str, str] = {model.__name__.lower(): model.__name__ for model in get_args(get_args(CommandBody)[0])}
+
+
+def _known_action(word: str) -> str:
+    known = _ACTIONS.get(word.lower())
+    if known is None:
+        expected = ", ".join(f"'{action}'" for action in _ACTIONS.values())
+        raise PydanticCustomError("literal_error", "must be one of {expected}", {"expected": expected})
+    return known
+
+
+ActionIn = Annotated[
+    str,
+    Field(min_length=1, max_length=40, description="in any letter case", examples=["Reset"]),
+    AfterValidator(_known_action),
+]
+"""An action to look for, in the letters of the specification: a misspelt one must not find nothing."""

@@ -12,6 +12,7 @@ from pydantic_core import PydanticCustomError
 
 from evpower.clock import iso_z
 from functions.api.schemas.base import clean_text, strict_number
+from functions.api.schemas.patterns import asks_for
 
 INT32 = 2**31 - 1
 
@@ -68,11 +69,23 @@ Location = Annotated[
     Field(
         min_length=10,
         max_length=512,
-        pattern=rf"^(https?|ftps?|sftp)://({_USER})?[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]{{1,5}})?(/{_REST})?(\?[?]?{_REST})?$",
+        pattern=asks_for(
+            rf"^(https?|ftps?|sftp)://({_USER})?[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]{{1,5}})?(/{_REST})?(\?[?]?{_REST})?$",
+            "a link that begins with http://, https://, ftp://, ftps:// or sftp://, escaped, without a fragment",
+        ),
         examples=["https://files.example/upload"],
     ),
 ]
-Pem = Annotated[str, Field(min_length=1, max_length=5500, pattern=r"^-----BEGIN CERTIFICATE-----\r?\n"), Clean]
+PEM_BEGIN = r"^-----BEGIN CERTIFICATE-----\r?\n"
+Pem = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=5500,
+        pattern=asks_for(PEM_BEGIN, "a certificate in PEM, from its line BEGIN CERTIFICATE on"),
+    ),
+    Clean,
+]
 
 
 class Part(BaseModel):

@@ -6,6 +6,7 @@ from pydantic import BeforeValidator, Field
 
 from functions.api.schemas.admin import Line
 from functions.api.schemas.base import Answer, IdIn, Moment, RequestModel, ResponseModel
+from functions.api.schemas.patterns import asks_for
 
 RoleIn = Literal["operator", "admin", "superadmin"]
 NameIn = Annotated[Line, Field(max_length=200)]
@@ -18,7 +19,11 @@ def _lower(value: object) -> object:
 EmailIn = Annotated[
     Line,
     BeforeValidator(_lower),
-    Field(max_length=254, pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$", examples=["admin@example.com"]),
+    Field(
+        max_length=254,
+        pattern=asks_for(r"^[^@\s]+@[^@\s]+\.[^@\s]+$", "an e-mail address"),
+        examples=["admin@example.com"],
+    ),
 ]
 
 

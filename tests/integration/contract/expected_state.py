@@ -110,6 +110,7 @@ CLEARED = data(
     {
         "command_id": FILLED,
         "status": one_of("queued", "sent", "accepted", "rejected", "failed", "timed_out"),
+        "answer": nullable(FILLED),
         "live_profile_ids": [INTEGER],
     }
 )
@@ -157,6 +158,7 @@ NEVER_FILLED: dict[str, set[str]] = {
     "RV1": {".message", ".data.cancel_command_id", ".data.transaction_id", ".data.session_id"},
     "RV4": {".message", ".data.transaction_id", ".data.session_id"},
     "SC1": {".message", ".data.clear_command_id"},
+    "SC3": {".message", ".data.answer"},  # no charger answers there
     "SC5": {".message", ".data.ended_at"},
     "SC7": {".message", ".data.ended_at"},
 }

@@ -181,7 +181,7 @@ async def test_a_list_is_chosen_sent_changed_and_emptied(staff: Api, point: Char
     )
     await staff.ok("PUT", f"{PATH}/local-list", {"enabled": True, "id_tags": ["card-1"]}, **MANAGER)
     await staff.ok("POST", f"{PATH}/local-list/entries", {"add": ["Card-2"], "remove": []}, **MANAGER)
-    await staff.call("POST", f"{PATH}/local-list/sync?wait=5", {}, **MANAGER)
+    await staff.call("POST", f"{PATH}/local-list/sync?wait=5", **MANAGER)  # without a body
     await quiet(staff)
     after = (await staff.ok("GET", f"{PATH}/local-list", **OPERATOR))["data"]
     assert (after["state"], after["held"], after["told_version"], after["differs"]) == ("synced", 2, 1, False)
@@ -249,8 +249,10 @@ async def test_a_profile_is_set_read_replaced_and_cleared(staff: Api, point: Cha
     gone = (await staff.ok("DELETE", f"{one}?wait=10", **OPERATOR))["data"]
     assert (gone["state"], point.profiles.kept) == ("cleared", {})
     await staff.fails("DELETE", one, status=409, code="state_conflict", **OPERATOR)
-    cleared = (await staff.ok("POST", f"{PATH}/charging-profiles/clear?wait=10", {}, **OPERATOR))["data"]
-    assert (cleared["status"], cleared["live_profile_ids"]) == ("rejected", [])  # Unknown: there is nothing to clear
+    for body in ({}, None):
+        cleared = (await staff.ok("POST", f"{PATH}/charging-profiles/clear?wait=10", body, **OPERATOR))["data"]
+        assert (cleared["status"], cleared["live_profile_ids"]) == ("rejected", [])
+        assert cleared["answer"] == "Unknown"  # there is nothing to clear
 
 
 @pytest.mark.parametrize(

@@ -200,6 +200,11 @@ async def test_refused_adjustments(world: Api) -> None:
         await world.fails(
             "PUT", BALANCE, {"amount": amount, "reason": "because"}, client=ROOT, status=status, code=code
         )
+    for amount, why in ((0, "amount must not be 0"), (1.005, "amount has at most 2 decimals")):
+        refused = await world.fails(
+            "PUT", BALANCE, {"amount": amount, "reason": "because"}, client=ROOT, status=422, code="invalid_amount"
+        )
+        assert (refused["field"], refused["reason"]) == ("amount", why)
     for reason in ("no", "  x  ", "", None, 5, "x" * 501):
         body = {"amount": 5, "reason": reason}
         await world.fails("PUT", BALANCE, body, client=ROOT, status=422, code="validation_error")
@@ -215,7 +220,7 @@ async def test_refused_adjustments(world: Api) -> None:
     refused = await world.one(
         "SELECT count(*) FROM audit_logs WHERE operation = 'admin.balance_adjust' AND error_code IS NOT NULL"
     )
-    assert refused == 8  # those that reached the rules
+    assert refused == 10  # those that reached the rules
 
 
 async def test_the_same_key_adjusts_once(world: Api) -> None:

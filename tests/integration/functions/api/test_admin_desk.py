@@ -187,6 +187,9 @@ async def test_a_dismissed_message_stays_dismissed(staff: Api) -> None:
     body = {"transaction_id": transaction_id, **NOTE}
     refused = await staff.fails("POST", f"{path}/apply", body, client=FIRST, status=409, code="state_conflict")
     assert (refused["resolved_as"], "was dismissed" in refused["reason"]) == ("dismissed", True)
+    body = {"transaction_id": 77, **NOTE}  # there is none, but that does not matter any more
+    refused = await staff.fails("POST", f"{path}/apply", body, client=FIRST, status=409, code="state_conflict")
+    assert "was dismissed" in refused["reason"]
     refused = await staff.fails("POST", f"{path}/apply", body, client=FIRST_OPERATOR, status=403, code="forbidden")
     assert refused["required_role"] == "admin"
 

@@ -146,9 +146,10 @@ async def test_a_file_in_use_is_not_retired(staff: Api) -> None:
     await report(staff, JobKind.FIRMWARE, "Downloading", "Downloaded", "Installing", "Installed")
     retired = (await staff.ok("DELETE", f"{FIRMWARE}/{file}", client=FIRST))["data"]
     assert (retired["state"], store(staff).deleted) == ("retired", [f"firmware/{file}"])
-    await staff.fails(
+    refused = await staff.fails(
         "POST", f"{PATH}/firmware-jobs", {"firmware_id": file}, status=409, code="state_conflict", client=FIRST
     )
+    assert refused["reason"] == "the file was retired: announce it anew"
     await staff.fails("POST", f"{FIRMWARE}/{file}/confirm", status=409, code="state_conflict", client=FIRST)
 
 

@@ -30,7 +30,7 @@ async def staff(api: Api) -> Api:
             f'[2,"m{number}","Heartbeat",{{}}]'.encode(),
             b'[4,"m7","InternalError","",{}]' if number == 7 else b"[3]",
             "InternalError" if number == 7 else None,
-            0.0015,
+            0.0015000123,
         )
         for number in range(1, 8)
     ]
@@ -70,6 +70,7 @@ async def test_an_entry_is_shown_as_it_was(staff: Api) -> None:
         ({"order": "oldest"}, "1234567"),
         ({"direction": "out"}, "3"),
         ({"action": "Reset"}, "3"),
+        ({"action": "rEsEt"}, "3"),
         ({"action": "Nothing"}, ""),
         ({"message_id": "m5"}, "5"),
         ({"only_errors": "true"}, "7"),

@@ -91,7 +91,7 @@ async def test_a_key_can_be_withdrawn_before_its_use(world: Api) -> None:
     path = f"{BASE}/credentials/new-keys/{made['new_key_id']}"
     await world.ok("DELETE", path, client=FIRST)
     await world.fails("DELETE", path, status=404, code="not_found", client=FIRST)
-    sent = await accepted(world, "POST", "/credentials/key", {})
+    sent = await accepted(world, "POST", "/credentials/key", None)
     path = f"{BASE}/credentials/new-keys/{sent['new_key_id']}"
     await world.fails("DELETE", path, status=409, code="state_conflict", client=FIRST)  # it waits for its charger
     await world.sql("UPDATE station_commands SET status = 'timed_out'")

@@ -53,7 +53,8 @@ async def test_the_sentence_follows_accept_language(
 
 
 async def test_unknown_paths_and_wrong_methods(http: httpx.AsyncClient) -> None:
-    envelope(await http.get("/nowhere"), 404, "not_found")
+    for path in ("/nowhere", "/api/v1", "/api/v1/", "/api/v1/nowhere"):
+        envelope(await http.get(path), 404, "not_found")
     envelope(await http.get("/probe/echo/"), 404, "not_found")
     response = await http.delete("/probe/echo")
     envelope(response, 405, "invalid_request")
@@ -190,6 +191,27 @@ async def test_an_unusable_bearer_breaks_only_protected_routes(http: httpx.Async
     envelope(response, 401, "unauthorized")
 
 
+@pytest.mark.parametrize(
+    ("headers", "credential"),
+    [
+        ({}, None),
+        ({"Authorization": "Bearer aaa.bbb.ccc"}, "Authorization"),
+        ({"Authorization": "Basic abc"}, "Authorization"),
+        ({"X-API-Key": "guess"}, "X-API-Key"),
+        ({"Authorization": "Bearer aaa.bbb.ccc", "X-API-Key": "test-master-key"}, "Authorization"),
+        ({"X-Client-Id": "c-1", "X-Client-Timestamp": "1", "X-Client-Signature": "v2=00"}, "X-Client-Signature"),
+    ],
+)
+async def test_the_credential_that_does_not_verify_is_named_and_not_why(
+    http: httpx.AsyncClient, headers: dict[str, str], credential: str | None
+) -> None:
+    response = await http.post("/probe/protected", headers={**headers, "Accept-Language": "en"})
+    body = envelope(response, 401, "unauthorized")
+    assert body.get("credential") == credential
+    assert body["error"] == ("The credential was not accepted. Sign in again." if credential else "Sign in first.")
+    assert set(body) <= {"success", "error_code", "error", "message", "correlation_id", "credential"}
+
+
 async def test_a_signature_that_cannot_be_judged_breaks_only_protected_routes(http: httpx.AsyncClient) -> None:
     """The memory of used signatures is in the database, which is away."""
     timestamp = int(FrozenClock().now().timestamp() * 1000)
@@ -220,4 +242,7 @@ async def test_system_routes_that_need_nothing(http: httpx.AsyncClient) -> None:
     version = (await http.get("/version")).json()
     assert version["success"] is True
     assert set(version) == {"success", "version"}, "what is unknown is left out"
-    assert (await http.get("/")).json()["service"] == "evpower-backend"
+    root = (await http.get("/")).json()
+    assert root["service"] == "evpower-backend"
+    for path in ("/docs", "/openapi.json"):
+        assert (path in root["endpoints"]) is ((await http.get(path)).status_code == 200)

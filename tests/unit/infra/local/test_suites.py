@@ -42,6 +42,17 @@ def test_a_suite_passes_only_when_tests_ran_and_passed(tmp_path: Path, text: str
     assert count.passed == (1 if passes else 0)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "told"), [([], "no test was found"), (["-k", "nothing"], "no test matched -k nothing")]
+)
+def test_no_test_at_all_is_told(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], arguments: list[str], told: str
+) -> None:
+    text = "def test_a():\n    pass\n" if arguments else ""
+    passed, _ = run_suite(_suite(tmp_path, text), arguments)
+    assert (passed, f"sample: {told}" in capfd.readouterr().err) == (False, True)
+
+
 def test_an_unknown_suite_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["everything"]) == 2
     assert "no suite 'everything'" in capsys.readouterr().err

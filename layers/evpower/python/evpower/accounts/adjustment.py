@@ -37,10 +37,12 @@ async def adjust(conn: Conn, wish: Adjustment) -> LedgerEntry:
         InsufficientBalance: the balance would fall below zero.
         IdempotencyConflict: the key was used for another client or amount.
     """
-    if wish.amount == 0 or abs(wish.amount) > MAX_SOM:
-        raise MaximumAmountExceeded(maximum_amount=number(MAX_SOM)) if wish.amount else InvalidAmount
+    if wish.amount == 0:
+        raise InvalidAmount("amount must not be 0", field="amount")
+    if abs(wish.amount) > MAX_SOM:
+        raise MaximumAmountExceeded(maximum_amount=number(MAX_SOM))
     if wish.amount != som(wish.amount):
-        raise InvalidAmount
+        raise InvalidAmount("amount has at most 2 decimals", field="amount")
     client = await service.lock_client(conn, wish.client_id)
     if client.status in (ClientStatus.PENDING_DELETION, ClientStatus.DELETED):
         raise ClientDeleted

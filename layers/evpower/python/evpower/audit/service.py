@@ -10,12 +10,16 @@ from evpower.logging import get_logger
 _log = get_logger("evpower.audit")
 
 
+_MASK_MAX = 12
+"""Stars: whatever money is here has fewer; 1e300 of a body that will be refused does not fill the log."""
+
+
 def mask_amount(amount: Decimal | None) -> str | None:
     """The first digit and the magnitude of an amount: 1250.50 becomes ``1***``, -40 becomes ``-4*``."""
     if amount is None or not amount.is_finite():
         return None
     whole = str(abs(int(amount)))
-    return ("-" if amount < 0 else "") + whole[0] + "*" * (len(whole) - 1)
+    return ("-" if amount < 0 else "") + whole[0] + "*" * min(len(whole) - 1, _MASK_MAX)
 
 
 def log_line(entry: AuditEntry) -> None:

@@ -12,7 +12,7 @@ from evpower.auth.models import AuthMethod, AuthRequest, Principal, TokenRefused
 from evpower.auth.refresh_tokens import revoke_all
 from evpower.clock import Clock
 from evpower.config import Settings
-from evpower.errors import Unauthorized
+from evpower.errors import CredentialRefused
 from evpower.logging import get_logger
 
 __all__ = ["Authenticator", "HmacSettings", "ReplayGuard", "from_settings", "revoke_all"]
@@ -62,19 +62,22 @@ class Authenticator:
         """The caller, or None when the request carries no credential at all.
 
         Raises:
-            Unauthorized: there is a credential and it does not verify.
+            CredentialRefused: there is a credential and it does not verify.
             ServiceUnavailable: it cannot be judged now (issuer's keys or replay memory unreachable).
         """
+        credential = "Authorization"
         try:
             if authorization := request.headers.get("authorization", "").strip():
                 return await self._bearer(authorization)
+            credential = "X-API-Key"
             if key := request.headers.get("x-api-key", ""):
                 return self._master(key)
+            credential = "X-Client-Signature"
             if "x-client-signature" in request.headers:
                 return await self._signed(request)
         except TokenRefused as refusal:
             _log.info("credential refused: %s", refusal)
-            raise Unauthorized from refusal
+            raise CredentialRefused(credential=credential) from refusal
         return None
 
     async def _bearer(self, authorization: str) -> Principal:

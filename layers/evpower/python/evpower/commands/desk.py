@@ -77,7 +77,7 @@ async def _judge(conn: Conn, order: Order, now: datetime) -> Command | None:
             field="key",
         )
     if order.action == REMOTE_STOP:
-        stopping = await stop_of_transaction(conn, order.station_id, int(payload["transactionId"]), now)
+        stopping = await stop_of_transaction(conn, order.station_id, int(payload["transactionId"]), order.by, now)
         return None if stopping is None else await commands.get(conn, stopping)
     if order.action == REMOTE_START:
         verdict = await charging.start_verdict(conn, order.station_id, str(payload["idTag"]), now)

@@ -10,6 +10,19 @@ class Unauthorized(
     """No token, or one that does not verify."""
 
 
+class CredentialRefused(
+    Unauthorized,
+    spec=error(
+        "unauthorized",
+        401,
+        "Данные для входа не приняты. Войдите ещё раз.",
+        "Кирүү маалыматы кабыл алынган жок. Кайра кириңиз.",
+        "The credential was not accepted. Sign in again.",
+    ),
+):
+    """A credential that does not verify; ``details['credential']`` is the header that brought it, never why."""
+
+
 class Forbidden(Declared, spec=error("forbidden", 403, "Нет доступа.", "Кирүүгө уруксат жок.", "Not allowed.")):
     """Another client's object, or a role that is too low."""
 

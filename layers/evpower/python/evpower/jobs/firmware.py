@@ -100,6 +100,8 @@ def require_usable(file: FirmwareFile) -> None:
     Raises:
         StateConflict: not confirmed, or retired.
     """
+    if file.state is FirmwareState.RETIRED:
+        raise StateConflict("the file was retired: announce it anew")
     if file.state is not FirmwareState.STORED:
         raise StateConflict("the file is not in the store: upload and confirm it")
 

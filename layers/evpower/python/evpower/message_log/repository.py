@@ -38,7 +38,7 @@ async def page(
         ("received_at >= %s", wanted.since),
         ("received_at < %s", wanted.until),
         ("direction = %s", wanted.direction),
-        ("action = %s", wanted.action),
+        ("lower(action) = lower(%s)", wanted.action),
         ("message_id = %s", wanted.message_id),
     ]
     if after is not None:

@@ -11,8 +11,10 @@ from evpower.db import Conn
 INITIATOR = "operator"
 
 
-async def stop_of_transaction(conn: Conn, station_id: str, transaction_id: int, now: datetime) -> str | None:
+async def stop_of_transaction(conn: Conn, station_id: str, transaction_id: int, by: str, now: datetime) -> str | None:
     """Stop the live session of a transaction, as its driver would; the id of the RemoteStop that does it.
+
+    ``by`` is who asks, for the command's row.
 
     None when no live session belongs to the transaction: there is no money to settle, and the charger may be told by
     a RemoteStop of its own.
@@ -24,7 +26,7 @@ async def stop_of_transaction(conn: Conn, station_id: str, transaction_id: int, 
     if session is None or not session.state.live or session.ocpp_transaction_id != transaction_id:
         return None
     asked = await request_stop(
-        conn, session.id, client_id=None, initiator=INITIATOR, reason=EndReason.OPERATOR, now=now
+        conn, session.id, client_id=None, initiator=INITIATOR, requested_by=by, reason=EndReason.OPERATOR, now=now
     )
     return asked.command_id
 

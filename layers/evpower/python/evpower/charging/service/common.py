@@ -101,14 +101,23 @@ async def command_stop(
 
 
 async def ask_to_stop(
-    conn: Conn, session: Session, *, reason: EndReason | str, initiator: str, limit_reached: bool, now: datetime
+    conn: Conn,
+    session: Session,
+    *,
+    reason: EndReason | str,
+    initiator: str,
+    limit_reached: bool,
+    now: datetime,
+    requested_by: str | None = None,
 ) -> str:
     """Move a locked, charging session to ``stopping`` and queue its RemoteStop."""
     assert session.ocpp_transaction_id is not None
     await sessions.request_stop(
         conn, session.id, reason=str(reason), initiator=initiator, limit_reached=limit_reached, now=now
     )
-    return await command_stop(conn, session.station_id, session.ocpp_transaction_id, session.id, initiator, now)
+    return await command_stop(
+        conn, session.station_id, session.ocpp_transaction_id, session.id, requested_by or initiator, now
+    )
 
 
 def max_power_w(power_kw: Decimal | None) -> Decimal:

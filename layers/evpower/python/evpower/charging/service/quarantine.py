@@ -108,6 +108,8 @@ async def apply_quarantined_stop(conn: Conn, wish: StopToApply, now: datetime) -
     message = await quarantine.get(conn, wish.message_id)
     if message is None:
         raise NotFound("no such message")
+    if message.resolved_at is not None and message.resolved_as != "applied":
+        raise _decided(message)  # whichever transaction is named
     transaction = await _chosen(conn, wish, message.station_id)
     if message.last_received_at < min(transaction.started_at, transaction.received_at):
         # Use case: the wrong line of the list. It would end a charge that runs, and its own stop would be put aside.

@@ -14,9 +14,18 @@ from evpower.errors import Forbidden
 
 
 async def request_stop(
-    conn: Conn, session_id: str, *, client_id: str | None, initiator: str, reason: EndReason | str, now: datetime
+    conn: Conn,
+    session_id: str,
+    *,
+    client_id: str | None,
+    initiator: str,
+    reason: EndReason | str,
+    now: datetime,
+    requested_by: str | None = None,
 ) -> StopRequested:
     """Ask the charger to stop, or end at once a session whose transaction has not begun.
+
+    ``initiator`` is the kind of who asks, for the session's row; ``requested_by`` who it is, for the command's.
 
     Stopping an ended session changes nothing and answers its final figures. A StartTransaction that comes after the
     driver gave up is answered Blocked, followed by RemoteStop, and billed by its StopTransaction.
@@ -45,7 +54,13 @@ async def request_stop(
     if not session.state.live:
         return StopRequested(session, None, client.balance)
     command_id = await ask_to_stop(
-        conn, session, reason=reason, initiator=initiator, limit_reached=reason == EndReason.LIMIT, now=now
+        conn,
+        session,
+        reason=reason,
+        initiator=initiator,
+        limit_reached=reason == EndReason.LIMIT,
+        now=now,
+        requested_by=requested_by,
     )
     stopping = await sessions.get(conn, session_id)
     assert stopping is not None
