@@ -53,11 +53,13 @@ def _after(words: str) -> Callable[[subprocess.Popen[str]], str]:
     return wait
 
 
+_STOPPING = "evpower: stopping"
 _MOMENTS = {
-    "python starts": (_when_python_starts, "dev: stopped before anything was started"),
-    "services": (_after("starting PostgreSQL"), "evpower: stopping"),
-    "migrations": (_after("applying migrations"), "evpower: stopping"),
-    "product": (_after("starting the functions"), "evpower: stopping"),
+    # On a busy machine Python may have got further by the time that this process sees it.
+    "python starts": (_when_python_starts, {"dev: stopped before anything was started", _STOPPING}),
+    "services": (_after("starting PostgreSQL"), {_STOPPING}),
+    "migrations": (_after("applying migrations"), {_STOPPING}),
+    "product": (_after("starting the functions"), {_STOPPING}),
 }
 
 
@@ -74,7 +76,7 @@ def test_an_early_ctrl_c_ends_it_quietly(tmp_path: Path, moment: str, monkeypatc
     finally:
         process.kill()
     assert process.returncode == 0
-    assert rest.splitlines()[-1:] == [last_words]
+    assert rest.splitlines()[-1] in last_words
     assert not [word for word in _TRACES if word in rest], rest
     assert _running(tmp_path) == []
     # What was made in the instant of the end is removed by the next start.
