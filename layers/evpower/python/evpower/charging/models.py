@@ -74,6 +74,7 @@ class Reading(Record, frozen=True):
     context: str | None = None
     flags: tuple[str, ...] = ()
     raw: str = "{}"  # JSON text of the sample as it came, cleaned of NUL
+    interval_wh: Decimal | None = None  # energy since the reading before, for chargers without a register
 
 
 class MeterState(Record, frozen=True):
