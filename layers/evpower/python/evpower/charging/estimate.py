@@ -9,7 +9,7 @@ cannot be right. It seems to count kWh then. Nothing is multiplied until staff c
 """
 
 from datetime import datetime
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import ROUND_DOWN, ROUND_HALF_UP, Decimal
 
 from msgspec.structs import replace
 
@@ -49,7 +49,8 @@ def without_register(
         return None
     by_interval = bool(memory.intervals)
     wanted = memory.interval_wh if by_interval else memory.power_wh
-    energy = min(wanted, plausible_wh(received_at - began_at, max_power_w)).quantize(_TENTH, ROUND_HALF_UP)
+    ceiling = plausible_wh(received_at - began_at, max_power_w).quantize(_TENTH, ROUND_DOWN)
+    energy = min(wanted.quantize(_TENTH, ROUND_HALF_UP), ceiling)
     times = [time for time in (state.since_charger, reading.sampled_at) if time is not None]
     return replace(
         state,
@@ -75,8 +76,9 @@ def beside_register(
         memory = replace(memory, intervals=(), interval_wh=ZERO)
     if energy_wh < ALLOWANCE_WH:
         power = _mean(state, reading, max_power_w, from_current=True)
-        if power is not None:
-            memory = _with_power(memory, state, reading, received_at, began_at, power)
+        # Only a look is at stake here, so the longer time counts where the reading tells its power itself.
+        longest = seconds(received_at - (state.since or began_at)) if _power(reading) is not None else ZERO
+        memory = _with_power(memory, state, reading, received_at, began_at, power, at_least_s=longest)
     elif not is_far_below(energy_wh, memory.power_wh):
         memory = replace(memory, power_wh=ZERO, measured_s=ZERO)
     return None if memory == _NOTHING else memory
@@ -120,9 +122,12 @@ def _with_power(
     received_at: datetime,
     began_at: datetime,
     power_w: Decimal | None,
+    *,
+    at_least_s: Decimal = ZERO,
 ) -> MeterMemory:
-    """Power over the time since the last reading; all these times together never exceed the server's since the begin."""
-    step_s = min(_step_s(state, reading, received_at, began_at), seconds(received_at - began_at) - memory.measured_s)
+    """Power over the time since the last reading; all these times together are never longer than the session."""
+    step_s = max(_step_s(state, reading, received_at, began_at), at_least_s)
+    step_s = min(step_s, seconds(received_at - began_at) - memory.measured_s)
     if power_w is None or step_s <= 0:
         return memory
     return replace(
@@ -133,22 +138,24 @@ def _with_power(
 
 
 def _step_s(state: MeterState, reading: Reading, received_at: datetime, began_at: datetime) -> Decimal:
-    """Seconds since the last reading that counted: by the charger's clock, so that a message that comes again adds none;
-    by the server's where the charger has no clock."""
+    """Seconds since the last reading that counted, by the charger's clock: a message that comes again adds none.
+
+    The server's counts where the charger has no clock.
+    """
     if reading.sampled_at is None or state.since_charger is None or clock_is_dead(reading.sampled_at, received_at):
         return seconds(received_at - (state.since or began_at))
     return seconds(reading.sampled_at - state.since_charger)
 
 
-def _mean(
-    state: MeterState, reading: Reading, max_power_w: Decimal, *, from_current: bool = False
-) -> Decimal | None:
+def _mean(state: MeterState, reading: Reading, max_power_w: Decimal, *, from_current: bool = False) -> Decimal | None:
     """Mean power between the last reading and this one, at most the connector's; None: the charger does not say."""
-    before, now = state.power_w, reading.power_w
-    if from_current:
-        if before is None and state.current_a is not None and state.voltage_v is not None:
-            before = state.current_a * state.voltage_v
-        if now is None and reading.current_a is not None and reading.voltage_v is not None:
-            now = reading.current_a * reading.voltage_v
-    known = [max(ZERO, min(power, max_power_w)) for power in (before, now) if power is not None]
+    told = (_power(state), _power(reading)) if from_current else (state.power_w, reading.power_w)
+    known = [max(ZERO, min(power, max_power_w)) for power in told if power is not None]
     return sum(known, ZERO) / len(known) if known else None
+
+
+def _power(values: MeterState | Reading) -> Decimal | None:
+    """Power, or current times voltage: too little for a current by phase that names no phase, which does no harm."""
+    if values.power_w is None and values.current_a is not None and values.voltage_v is not None:
+        return values.current_a * values.voltage_v
+    return values.power_w

@@ -15,7 +15,7 @@ Rules (ocpp.md §3 MeterValues, §5; mobile-api.md §0.7):
 """
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 
 from msgspec.structs import replace
@@ -90,12 +90,14 @@ def apply(
         return _uncounted(state, reading, received_at, max_power_w, began_at), (NEGATIVE,)
 
     difference = register - state.register_wh
+    if state.memory is not None and witnesses.comes_back_from_zero(state, register):
+        returned = witnesses.returned_wh(state, register, reading.sampled_at, received_at, max_power_w, began_at)
+        if returned is not None:
+            return _return(state, reading, register, returned, received_at, max_power_w, began_at)
     if ZERO <= difference <= ALLOWANCE_WH:  # plausible in any time
         return _accept(state, reading, register, difference, received_at, max_power_w, began_at)
     since, since_charger = _last_register(state, began_at, charger_began_at)
-    bound = plausible_wh(
-        bounds.elapsed(since, since_charger, reading.sampled_at, received_at, began_at), max_power_w
-    )
+    bound = plausible_wh(bounds.elapsed(since, since_charger, reading.sampled_at, received_at, began_at), max_power_w)
     if 0 <= difference <= bound:
         return _accept(state, reading, register, difference, received_at, max_power_w, began_at)
     if difference < 0 and _is_stale(state, reading, since_charger, received_at, charger_began_at):
@@ -105,11 +107,11 @@ def apply(
         # Rounding jitter of the register, not a restart.
         if state.source != _REGISTER:
             return _uncounted(state, reading, received_at, max_power_w, began_at), ()
-        charger_at = reading.sampled_at or since_charger
-        return _moved(
-            state, reading, state.register_wh, state.energy_wh, state.candidate_wh, received_at, charger_at, state.memory
-        ), ()
-    return _implausible(state, reading, register, bound, received_at, max_power_w, began_at, since, since_charger, is_last)
+        still = replace(state, since=received_at, since_charger=reading.sampled_at or since_charger)
+        return _telemetry(still, reading), ()
+    return _implausible(
+        state, reading, register, bound, received_at, max_power_w, began_at, since, since_charger, is_last=is_last
+    )
 
 
 def _implausible(
@@ -122,14 +124,13 @@ def _implausible(
     began_at: datetime,
     since: datetime,
     since_charger: datetime | None,
+    *,
     is_last: bool,
 ) -> tuple[MeterState, tuple[str, ...]]:
-    """A register that does not go on from the last one: back where it was before it fell, a candidate, or confirmed."""
+    """A register that does not go on from the last one: one that was left before, a candidate, or one confirmed."""
     returned = witnesses.returned_wh(state, register, reading.sampled_at, received_at, max_power_w, began_at)
     if returned is not None:
-        added = max(returned - state.energy_wh, ZERO)
-        after, flags = _accept(state, reading, register, added, received_at, max_power_w, began_at)
-        return _remember_fall(after, None, ZERO, None, None), flags
+        return _return(state, reading, register, returned, received_at, max_power_w, began_at, since, since_charger)
     # Use case: power loss in the middle of a transaction, the register starts again at 0.
     fell_to_start = register <= min(bound, state.register_wh / 2)
     candidate = state.candidate_wh
@@ -137,14 +138,31 @@ def _implausible(
         restarted = candidate <= state.register_wh / 2 and register <= bound
         added = register if restarted else register - candidate
         after, flags = _accept(state, reading, register, added, received_at, max_power_w, began_at)
-        if restarted:
-            counted = state.energy_wh if state.source == _REGISTER else ZERO
-            after = _remember_fall(after, state.register_wh, counted, since, since_charger)
-        return after, flags
+        counted = state.energy_wh if state.source == _REGISTER else ZERO
+        return _remember(after, state.register_wh, counted, since, since_charger), flags
     if is_last and fell_to_start and candidate is None:
         return _accept(state, reading, register, register, received_at, max_power_w, began_at, RESET)
     uncounted = _uncounted(state, reading, received_at, max_power_w, began_at)
     return replace(uncounted, candidate_wh=register), (RESET if fell_to_start else JUMP,)
+
+
+def _return(
+    state: MeterState,
+    reading: Reading,
+    register: Decimal,
+    returned_wh: Decimal,
+    received_at: datetime,
+    max_power_w: Decimal,
+    began_at: datetime,
+    since: datetime | None = None,
+    since_charger: datetime | None = None,
+) -> tuple[MeterState, tuple[str, ...]]:
+    """The register that was left before is back, and with it the session has ``returned_wh``."""
+    added = max(returned_wh - state.energy_wh, ZERO)
+    after, flags = _accept(state, reading, register, added, received_at, max_power_w, began_at)
+    # Zeros are no register that could come back.
+    left = state.register_wh or None
+    return _remember(after, left, state.energy_wh, since, since_charger), flags
 
 
 def _last_register(
@@ -156,20 +174,21 @@ def _last_register(
     return state.since or began_at, state.since_charger
 
 
-def _remember_fall(
+def _remember(
     state: MeterState,
     register: Decimal | None,
     energy: Decimal,
     since: datetime | None,
     since_charger: datetime | None,
 ) -> MeterState:
+    """Keep the register that is left in mind, if there is one: it may come back."""
     memory = replace(
-        state.memory or MeterMemory(),
-        fell_from_wh=register,
-        fell_energy_wh=energy,
-        fell_since=since,
-        fell_since_charger=since_charger,
+        state.memory or MeterMemory(), left_wh=None, left_energy_wh=ZERO, left_since=None, left_since_charger=None
     )
+    if register is not None:
+        memory = replace(
+            memory, left_wh=register, left_energy_wh=energy, left_since=since, left_since_charger=since_charger
+        )
     return replace(state, memory=None if memory == MeterMemory() else memory)
 
 
@@ -261,9 +280,7 @@ def finish(
             state, meter_stop_wh, stopped_at, received_at, max_power_w, began_at, may_have_restarted=may_have_restarted
         )
     if weighed is None:
-        return apply(
-            state, last, received_at, max_power_w, began_at, charger_began_at=charger_began_at, is_last=True
-        )
+        return apply(state, last, received_at, max_power_w, began_at, charger_began_at=charger_began_at, is_last=True)
     ceiling = plausible_wh(received_at - began_at, max_power_w)
     energy = min(weighed.energy_wh, max(ceiling, state.energy_wh))
     if not weighed.takes_register:
@@ -298,7 +315,12 @@ def _uncounted(
     state: MeterState, reading: Reading, received_at: datetime, max_power_w: Decimal, began_at: datetime
 ) -> MeterState:
     """The register stays, the rest of the reading counts: where no register has come yet also as an estimate."""
-    state = estimate.without_register(state, reading, received_at, max_power_w, began_at) or state
+    estimated = estimate.without_register(state, reading, received_at, max_power_w, began_at)
+    return _telemetry(estimated or state, reading)
+
+
+def _telemetry(state: MeterState, reading: Reading) -> MeterState:
+    """The energy stays, the rest of the reading counts."""
     return _moved(
         state,
         reading,

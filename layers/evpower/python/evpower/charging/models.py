@@ -89,18 +89,18 @@ class MeterMemory(Record, frozen=True, omit_defaults=True):
     """What a meter remembers beside its register while there is something to remember (column ``meter_memory``).
 
     ``power_wh``: energy by power over ``measured_s`` seconds; ``interval_wh``: sum of the interval energies of the
-    timestamps ``intervals``; ``fell_from_wh``: the register before it fell, with the energy and the times (server's,
-    charger's) that belong to it.
+    timestamps ``intervals``; ``left_wh``: the register before the present one (it fell, or another one is sent in turn),
+    with the session's energy and the times (server's, charger's) when it was left.
     """
 
     power_wh: Decimal = ZERO
     measured_s: Decimal = ZERO
     interval_wh: Decimal = ZERO
     intervals: tuple[datetime, ...] = ()
-    fell_from_wh: Decimal | None = None
-    fell_energy_wh: Decimal = ZERO
-    fell_since: datetime | None = None
-    fell_since_charger: datetime | None = None
+    left_wh: Decimal | None = None
+    left_energy_wh: Decimal = ZERO
+    left_since: datetime | None = None
+    left_since_charger: datetime | None = None
 
 
 class MeterState(Record, frozen=True):
@@ -108,7 +108,7 @@ class MeterState(Record, frozen=True):
 
     ``register_wh`` is the last accepted register, ``candidate_wh`` an implausible one that the next reading confirms
     or refutes, ``energy_wh`` the billable energy so far, ``since`` the server time from which the next difference is
-    judged: that of the last reading that told energy. ``source``: an :class:`EnergySource`, None while nothing is known.
+    judged: that of the last reading that told energy. ``source`` is an :class:`EnergySource`, None before the first.
     """
 
     meter_start_wh: Decimal

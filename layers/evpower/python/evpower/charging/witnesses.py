@@ -1,6 +1,6 @@
 """The final bill weighs two witnesses: the readings, and the register of the end against that of the begin. Pure; Wh.
 
-They agree where the last register goes on from the last reading, as far as rated power allows since: the rise is energy.
+They agree where the last register goes on from the last reading, as far as rated power allows: the rise is energy.
 Where they differ, and only one of them is plausible, it wins; where both are, the lower is billed and somebody looks at
 it. The end is implausible when it is below the begin, above what the connector can have delivered, or the readings saw
 the register restart. The readings are implausible when their register is not the one of begin and end: a register of
@@ -46,6 +46,17 @@ def goes_on(state: MeterState, register_wh: Decimal, bound_wh: Decimal) -> bool:
     )
 
 
+def comes_back_from_zero(state: MeterState, register_wh: Decimal) -> bool:
+    """Whether zeros end with a register that is not below the one before them.
+
+    Use case: a register near zero. It could also have restarted there and gone on; the lower of the two is billed.
+    """
+    memory = state.memory
+    return (
+        memory is not None and memory.left_wh is not None and state.register_wh == 0 and register_wh >= memory.left_wh
+    )
+
+
 def returned_wh(
     state: MeterState,
     register_wh: Decimal,
@@ -54,17 +65,16 @@ def returned_wh(
     max_power_w: Decimal,
     began_at: datetime,
 ) -> Decimal | None:
-    """The session's energy if the register is back where it was before it fell, gone on plausibly; else None.
+    """The session's energy if the register goes on from the one that was left before; else None.
 
     Use case: zeros while the car pauses, or readings of a register of the session beside one of the meter.
     """
     memory = state.memory
-    if memory is None or memory.fell_from_wh is None or memory.fell_from_wh < state.register_wh:
+    if memory is None or memory.left_wh is None:
         return None
-    rise = register_wh - memory.fell_from_wh
-    since = memory.fell_since or began_at
-    elapsed = bounds.elapsed(since, memory.fell_since_charger, at, received_at, began_at)
-    return memory.fell_energy_wh + rise if ZERO <= rise <= plausible_wh(elapsed, max_power_w) else None
+    rise = register_wh - memory.left_wh
+    elapsed = bounds.elapsed(memory.left_since or began_at, memory.left_since_charger, at, received_at, began_at)
+    return memory.left_energy_wh + rise if ZERO <= rise <= plausible_wh(elapsed, max_power_w) else None
 
 
 def weigh(
@@ -83,11 +93,12 @@ def weigh(
     """
     by_readings, by_stop = state.energy_wh, stop_wh - start_wh(state)
     is_plausible = state.meter_start_wh >= 0 and ZERO <= by_stop <= plausible_wh(received_at - began_at, max_power_w)
-    if stop_wh < state.register_wh:
-        return _below(state, stop_wh, by_stop if is_plausible else None, may_have_restarted=may_have_restarted)
     returned = returned_wh(state, stop_wh, stopped_at, received_at, max_power_w, began_at)
     if returned is not None:
-        return Weighed(returned, (), takes_register=True)
+        at_least = min(by_readings, by_stop) if is_plausible else by_readings
+        return Weighed(max(returned, at_least), (), takes_register=True)
+    if stop_wh < state.register_wh:
+        return _below(state, stop_wh, by_stop if is_plausible else None, may_have_restarted=may_have_restarted)
     if not is_plausible:
         return Weighed(by_readings, (JUMP,), takes_register=False, candidate_wh=stop_wh)
     are_zeros = state.register_wh == 0 and by_readings == 0
