@@ -62,7 +62,7 @@ def create_api(deps: Deps, modules: Iterable[str] = MODULES) -> FastAPI:
     app = FastAPI(
         title="EvPower API",
         version=evpower.__version__,
-        docs_url="/docs" if swagger else None,
+        docs_url=None,
         openapi_url="/openapi.json" if swagger else None,
         redoc_url=None,
         default_response_class=JsonResponse,
@@ -101,9 +101,17 @@ class ApiInStages:
         app = self._drivers
         if scope["type"] == "http" and (STAFF_PATH.match(scope["path"]) or scope["path"].startswith(_DOCUMENTATION)):
             if self._whole is None:
-                self._whole = create_api(self._deps)
+                self._whole = self._create_whole()
             app = self._whole
         await app(scope, receive, send)
+
+    def _create_whole(self) -> FastAPI:
+        whole = create_api(self._deps)
+        if self._deps.settings.enable_swagger:
+            from functions.api import documentation  # for people who read, not for the first driver
+
+            documentation.install(whole)
+        return whole
 
 
 def create_app(deps: Deps) -> ASGIApp:
