@@ -8,8 +8,8 @@ import sys
 def uv_install(*arguments: str) -> subprocess.CompletedProcess[str]:
     """``uv pip install`` with these arguments; the caller looks at the exit status.
 
-    Use case: a company's proxy opens TLS, and only this machine's own store knows its authority. uv brings authorities of
-    its own, so a refused certificate is tried once more with those of the machine.
+    Use case: a company's proxy opens TLS, and only this machine's own store knows its authority. uv brings its own
+    authorities, so a refused certificate is tried once more with those of the machine.
     """
     environment = dict(os.environ)
     if index := environment.get("UV_INDEX_URL") or environment.get("PIP_INDEX_URL"):

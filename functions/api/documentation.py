@@ -1,4 +1,4 @@
-"""The page of the API's routes at ``/docs``, with its script and style served by ourselves: it works without a network."""
+"""The page of the API's routes at ``/docs``. Its script and style are served by ourselves: no network is needed."""
 
 from importlib.util import find_spec
 from pathlib import Path
