@@ -8,9 +8,11 @@ flight; further ones wait with a deadline each.
 import asyncio
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from contextlib import suppress
 from typing import Any, Protocol
+
+from websockets.exceptions import ConnectionClosed
 
 from evpower.charging.service import ConnectionLost
 from evpower.logging import get_logger
@@ -50,6 +52,10 @@ class Link(Protocol):
 
     def resume(self) -> None:
         """Read again."""
+        ...
+
+    async def ping(self) -> Awaitable[float]:
+        """Send a WebSocket ping; what is returned ends with its pong."""
         ...
 
     async def close(self, code: int = 1000, reason: str = "") -> None: ...
@@ -389,6 +395,22 @@ class ChargerConnection:
                 # One for all who wait: a shutdown may meet a socket that has just closed.
                 idle = self._idle = self._idle or asyncio.Event()
                 await idle.wait()
+
+    async def answers_ping(self, timeout_s: float) -> bool:
+        """Whether the charger is still there: half-open connections look alive until somebody asks."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await (await self._link.ping())
+        except (TimeoutError, ConnectionClosed):
+            return False
+        return not self._closed
+
+    def look_up_again(self) -> None:
+        """Load running transactions anew with their next message.
+
+        Use case: a command was answered that changed how often the charger samples.
+        """
+        self.charger.transactions.clear()
 
     # --- small parts --------------------------------------------------------------------------------------------
 

@@ -8,6 +8,8 @@ from evpower.charging.service.meter_updates import (
     flush_readings,
     meter_context,
     quarantine_readings,
+    sampling_changed,
+    sampling_observed,
     stop_closed,
     unnamed_transaction,
 )
@@ -57,6 +59,8 @@ __all__ = [
     "remote_stop_rejected",
     "remove_card",
     "request_stop",
+    "sampling_changed",
+    "sampling_observed",
     "start",
     "start_again",
     "start_transaction",

@@ -233,7 +233,7 @@ async def open_session(
             limit_value=limit_value,
             price=price,
             pricing_history_id=history_id,
-            sample_interval_s=station.meter_interval_s or get_settings().meter_sample_interval_s,
+            sample_interval_s=stations.expected_sample_interval_s(station),
             correlation_id=correlation_id.get(),
             now=now,
         )
