@@ -25,6 +25,7 @@ _REQUESTED_BY = "boot"
 _LIFETIME = timedelta(minutes=5)
 # Without these the bill and the predictive stop work in the dark.
 _NEEDED_MEASURANDS = ("Energy.Active.Import.Register", "Power.Active.Import")
+_LONGEST_NUMBER = 9
 
 
 async def request(charger: Charger) -> None:
@@ -87,15 +88,27 @@ def changes(keys: list[dict[str, Any]], admission: Admission, settings: Settings
     sampled = known.get("metervaluessampleddata")
     if sampled is not None:
         present = [name.strip() for name in str(sampled["value"] or "").split(",") if name.strip()]
-        missing = [name for name in _NEEDED_MEASURANDS if name not in present]
-        if missing:
-            wanted["MeterValuesSampledData"] = ",".join(present + missing)
+        if not set(_NEEDED_MEASURANDS) <= set(present):
+            wanted["MeterValuesSampledData"] = ",".join(_measurands(present, known))
     result = {}
     for name, value in wanted.items():
         item = known.get(name.lower())
         if item is not None and not item["readonly"] and str(item["value"] or "").strip() != value:
             result[item["key"]] = value
     return result
+
+
+def _measurands(present: list[str], known: Mapping[str, dict[str, Any]]) -> list[str]:
+    """``present`` and what we need beside it, as many as the charger takes; what we need comes first of all.
+
+    Use case: a charger accepts more than ``MeterValuesSampledDataMaxLength`` measurands and writes over its own memory.
+    """
+    said = str(known.get("metervaluessampleddatamaxlength", {}).get("value") or "").strip()
+    longest = int(said) if said.isdecimal() and len(said) < _LONGEST_NUMBER else len(present) + len(_NEEDED_MEASURANDS)
+    needed = _NEEDED_MEASURANDS[: max(longest, 1)]
+    others = [name for name in present if name not in _NEEDED_MEASURANDS][: max(longest - len(needed), 0)]
+    kept = {*needed, *others}
+    return [name for name in present if name in kept] + [name for name in needed if name not in present]
 
 
 def _command(station_id: str, action: str, payload: dict[str, Any], now: datetime) -> NewCommand:

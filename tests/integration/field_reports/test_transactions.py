@@ -42,6 +42,7 @@ REPORTS = (
         ),
         charge=Charge(limit_kwh="2"),
         bill=Bill(2000, "20.00"),
+        wrong="unbound, no stop at the limit: an id that nobody gave out is none, also after good ones (A.7)",
     ),
     Report(
         "queue_of_years_with_an_id_that_is_none",
@@ -92,6 +93,7 @@ REPORTS = (
         ),
         charge=Charge(limit_kwh="2"),
         bill=Bill(2000, "20.00"),
+        wrong="unbound: 0 and -1 are no names of another transaction (A.7)",
     ),
     Report(
         "everything_names_zero",
@@ -103,6 +105,7 @@ REPORTS = (
             driver_stops("Rejected"),
         ),
         bill=Bill(3000, "30.00"),
+        wrong="20.00: the stop that was set aside is used when the driver stops and the charger rejects (A.1)",
     ),
     Report(
         "started_offline_stopped_online",
