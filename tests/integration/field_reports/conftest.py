@@ -10,7 +10,7 @@ from socket_tier.tier import SocketTier
 from tests.fakes.network import Network, build
 from tests.integration.socket_tier.conftest import make_tier, tier
 
-pytest.register_assert_rewrite("tests.integration.field_reports.replay")
+pytest.register_assert_rewrite("tests.integration.field_reports.replay", "tests.integration.field_reports.steps")
 
 from tests.integration.field_reports.replay import Play  # noqa: E402 - its asserts tell what they found
 

@@ -1,12 +1,8 @@
 """Field reports about commands and configuration: answers in odd forms, keys that may not be set."""
 
-from tests.integration.field_reports.replay import (
-    Bill,
-    Charge,
-    Play,
-    Report,
+from tests.integration.field_reports.replay import Bill, Charge, Play, Report, cases
+from tests.integration.field_reports.steps import (
     asked,
-    cases,
     driver_stops,
     eair,
     ended,
@@ -50,7 +46,7 @@ REPORTS = (
             stored("LocalPreAuthorize", "true"),
         ),
         charge=None,
-        wrong="the whole answer refused for the boolean: loss-free coercion by the schema (A.2)",
+        wrong="the whole answer refused for the boolean: loss-free coercion by the schema",
     ),
     Report(
         "answer_cut_off",
@@ -62,8 +58,8 @@ REPORTS = (
             ended("GetConfiguration"),
         ),
         charge=None,
-        wrong='answered by [4,"-1",...], the call waits for 30 s and every command behind it: a readable id ends the call '
-        "(A.3), and nobody answers an answer",
+        wrong='answered by [4,"-1",...], and the call waits 30 s and all commands behind it: a readable id ends the '
+        "call, and nobody answers an answer",
     ),
     Report(
         "refused_in_the_answer",

@@ -13,11 +13,8 @@ from evpower.db import Conn, PooledDatabase
 from evpower.stations.credentials import hash_authorization_key
 from socket_tier.tier import SocketTier
 from tests.fakes.network import Network
-from tests.integration.field_reports.replay import (
-    Bill,
-    Play,
-    Report,
-    cases,
+from tests.integration.field_reports.replay import Bill, Play, Report, cases
+from tests.integration.field_reports.steps import (
     eair,
     meter,
     reconnects,
@@ -184,7 +181,10 @@ FRAMES = (
 )
 BYTES = {
     "message_in_fragments": (
-        masked(1, b'[2,"1","Hea', final=False) + masked(9, b"?") + masked(0, b"rtbe", final=False) + masked(0, b'at",{}]'),
+        masked(1, b'[2,"1","Hea', final=False)
+        + masked(9, b"?")
+        + masked(0, b"rtbe", final=False)
+        + masked(0, b'at",{}]'),
         [10, 1],
     ),
     "message_in_a_binary_frame": (masked(2, b'[2,"1","Heartbeat",{}]'), [1]),

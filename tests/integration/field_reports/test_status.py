@@ -1,10 +1,7 @@
 """Field reports about StatusNotification: words, times and orders."""
 
-from tests.integration.field_reports.replay import (
-    Charge,
-    Play,
-    Report,
-    cases,
+from tests.integration.field_reports.replay import Charge, Play, Report, cases
+from tests.integration.field_reports.steps import (
     connector_is,
     driver_starts,
     eair,
