@@ -1,14 +1,17 @@
 """Field reports as data: what a charger sends, what it must be answered, what is shown and billed (docs/operations/
 field-reports.md). A report is a row of a table; :meth:`Play.perform` plays it through a socket against an instance.
 
-In frames ``$TX`` is the transaction's id, ``$TAG`` the id tag of the RemoteStart, ``$NOW`` the present time and
-``$AGO90`` the time 90 seconds ago. Energy in Wh, money in som.
+In frames ``$TX`` is the transaction's id, ``$TAG`` the id tag of the RemoteStart, ``$NOW`` the present time, ``$AGO90``
+the time 90 seconds ago, ``$BEGAN`` the one at which the charge began, ``$NEXT`` 400 s after the reading before,
+``$LOCAL`` the present time of Bishkek without a zone, ``$HOURS`` that of a zone written as +03. Energy in Wh, money in
+som.
 """
 
 import re
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 
@@ -25,7 +28,7 @@ from tests.integration.socket_tier.conftest import url
 STATION = "station-1"
 BEGAN_S = 3600.0
 READING_EVERY_S = 400.0
-_PLACE = re.compile(r"\$(?:(TX)|(TAG)|(BEGAN)|(NEXT)|NOW|AGO(\d+))")
+_PLACE = re.compile(r"\$(?:(TX)|(TAG)|(BEGAN)|(NEXT)|(LOCAL)|(HOURS)|NOW|AGO(\d+))")
 
 Step = Callable[["Play"], Awaitable[None]]
 
@@ -151,7 +154,11 @@ class Play:
             if found.group(4):
                 self._next_s -= READING_EVERY_S
                 return stamp(self._next_s)
-            return stamp(float(found.group(5) or 0))
+            if found.group(5):
+                return (datetime.now(UTC) + timedelta(hours=6)).replace(tzinfo=None).isoformat(timespec="seconds")
+            if found.group(6):
+                return datetime.now(timezone(timedelta(hours=3))).isoformat(timespec="seconds").removesuffix(":00")
+            return stamp(float(found.group(7) or 0))
 
         return _PLACE.sub(value, text)
 

@@ -9,6 +9,7 @@ from typing import Any
 from evpower.charging import service as charging
 from evpower.commands import service as commands
 from evpower.commands.models import NewCommand
+from evpower.db import Conn
 from tests.fakes.stations import until
 from tests.integration.field_reports.replay import STATION, Charge, Play, Step
 
@@ -181,6 +182,18 @@ def orders(action: str, **payload: Any) -> Step:
         wish = NewCommand(STATION, action, payload, expires_at=now + timedelta(minutes=5), requested_by="staff")
         command = await play.story.read(lambda conn: commands.enqueue(conn, wish, now))
         play.tier.dispatcher.submit(STATION, command.id)
+
+    return step
+
+
+def staff_set(query: str) -> Step:
+    """Staff change something of the station."""
+
+    async def step(play: Play) -> None:
+        async def work(conn: Conn) -> None:
+            await conn.execute(query)  # type: ignore[arg-type] - a literal of the table
+
+        await play.story.db.run(work)
 
     return step
 

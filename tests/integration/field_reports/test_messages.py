@@ -6,12 +6,16 @@ from tests.integration.field_reports.steps import (
     eair,
     heartbeats_tell_the_time,
     meter,
+    reconnects,
     rows,
     says,
     sends,
     shows,
+    staff_set,
     stop,
 )
+
+BOOT_1000001 = '[2,"1000001","BootNotification",{"chargePointVendor":"Metron","chargePointModel":"ME3 DYNAMIC OCPP"}]'
 
 REPORTS = (
     Report(
@@ -50,7 +54,7 @@ REPORTS = (
         'Every reading of an AEFA has "transactionId":, with no value, which is no JSON; its times have no zone.',
         (
             sends(
-                '[2,"17","MeterValues",{"connectorId":1,"transactionId":,"meterValue":[{"timestamp":"2026-08-04T13:35:45.377",'
+                '[2,"17","MeterValues",{"connectorId":1,"transactionId":,"meterValue":[{"timestamp":"$LOCAL",'
                 '"sampledValue":[{"value":"2750","context":"Sample.Periodic","measurand":"Energy.Active.Import.Register",'
                 '"unit":"Wh","location":"Outlet"},{"value":"3600","context":"Sample.Periodic","measurand":'
                 '"Power.Active.Import","unit":"W","location":"Outlet"}]}]}]',
@@ -191,8 +195,8 @@ REPORTS = (
         "monta-app/ocpp-emulator#5",
         "Times end in +03: right by ISO 8601, wrong by RFC 3339.",
         (
-            meter(eair(1500), at="2026-04-26T14:35:02+03"),
-            says("StopTransaction", transactionId="$TX", meterStop=2000, timestamp="2026-04-26T14:45:02+03"),
+            meter(eair(1900), at="$HOURS"),
+            says("StopTransaction", transactionId="$TX", meterStop=2000, timestamp="$HOURS"),
         ),
         bill=Bill(1000, "10.00"),
     ),
@@ -201,8 +205,8 @@ REPORTS = (
         "evcc-io/evcc#10399",
         "A Growatt THOR sends its local time without a zone.",
         (
-            meter(eair(1500), at="2026-10-19T18:30:00"),
-            says("StopTransaction", transactionId="$TX", meterStop=2000, timestamp="2026-10-19T18:45:00"),
+            meter(eair(1900), at="$LOCAL"),
+            says("StopTransaction", transactionId="$TX", meterStop=2000, timestamp="$LOCAL"),
         ),
         bill=Bill(1000, "10.00"),
     ),
@@ -251,6 +255,20 @@ REPORTS = (
         "citrineos/citrineos#212",
         "A charger gives the same message id to all its messages; it sets its clock by the answers to Heartbeat.",
         (heartbeats_tell_the_time(),),
+        charge=None,
+    ),
+    Report(
+        "boot_under_one_id_until_it_is_accepted",
+        "dallmann-consulting/OCPP.Core#31",
+        "A METRON repeats its boot every 10 s, always as message 1000001; meanwhile staff accept the station.",
+        (
+            staff_set("UPDATE stations SET registration_status = 'pending'"),
+            reconnects(),
+            sends(BOOT_1000001, answers=[3, "1000001", {"status": "Pending"}]),
+            sends(BOOT_1000001, answers=[3, "1000001", {"status": "Pending"}]),
+            staff_set("UPDATE stations SET registration_status = 'accepted'"),
+            sends(BOOT_1000001, answers=[3, "1000001", {"status": "Accepted"}]),
+        ),
         charge=None,
     ),
 )
