@@ -232,9 +232,13 @@ class ChargerConnection:
         route = self.dialect.routes.get(action) if action else None
         return route if route is not None and route.on_fault is not None else None
 
+    def _is_of_the_moment(self, action: str | None) -> bool:
+        route = self.dialect.routes.get(action or "")
+        return route is not None and route.of_the_moment
+
     async def _handle(self, frame: Call | BadFrame, data: bytes) -> None:
         started = time.monotonic()
-        repeated = self._repeats.answer_to(frame.id, data)
+        repeated = None if self._is_of_the_moment(frame.action) else self._repeats.answer_to(frame.id, data)
         if repeated is not None:
             self._send(repeated)
             self._note(frame, data, repeated, started)
@@ -261,7 +265,8 @@ class ChargerConnection:
         is_json: bool = False,
     ) -> None:
         """Answer, then start what follows from the message."""
-        self._repeats.remember(message_id, data, answer)
+        if not self._is_of_the_moment(action):
+            self._repeats.remember(message_id, data, answer)
         self._send(answer)
         self.charger.run_deferred()
         if not self._ready:

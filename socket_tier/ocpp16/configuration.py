@@ -28,6 +28,7 @@ _REQUESTED_BY = "boot"
 _LIFETIME = timedelta(minutes=5)
 # Without these the bill and the predictive stop work in the dark.
 _NEEDED_MEASURANDS = ("Energy.Active.Import.Register", "Power.Active.Import")
+_LONGEST_NUMBER = 9
 
 
 async def request(charger: Charger) -> None:
@@ -105,9 +106,25 @@ def wanted_values(present: Mapping[str, tuple[str, bool]], admission: Admission,
     sampled = spelled.get("metervaluessampleddata")
     if sampled is not None:
         names = [name.strip() for name in present[sampled][0].split(",") if name.strip()]
-        missing = [name for name in _NEEDED_MEASURANDS if name not in names]
-        wanted[sampled] = ",".join(names + missing) if missing else present[sampled][0]
+        longest = present.get(spelled.get("metervaluessampleddatamaxlength", ""), ("", True))[0]
+        is_complete = set(_NEEDED_MEASURANDS) <= set(names)
+        wanted[sampled] = present[sampled][0] if is_complete else ",".join(_measurands(names, longest))
     return {spelled[name.lower()]: value for name, value in wanted.items() if name.lower() in spelled}
+
+
+def _measurands(present: list[str], max_length: str) -> list[str]:
+    """``present`` and what we need beside it, as many as the charger takes; what we need comes first of all.
+
+    ``max_length``: the value of ``MeterValuesSampledDataMaxLength``, "" where there is none.
+
+    Use case: a charger accepts more than ``MeterValuesSampledDataMaxLength`` measurands and writes over its own memory.
+    """
+    is_number = max_length.isdecimal() and len(max_length) < _LONGEST_NUMBER
+    longest = int(max_length) if is_number else len(present) + len(_NEEDED_MEASURANDS)
+    needed = _NEEDED_MEASURANDS[: max(longest, 1)]
+    others = [name for name in present if name not in _NEEDED_MEASURANDS][: max(longest - len(needed), 0)]
+    kept = {*needed, *others}
+    return [name for name in present if name in kept] + [name for name in needed if name not in present]
 
 
 def _command(station_id: str, action: str, payload: dict[str, Any], now: datetime) -> NewCommand:

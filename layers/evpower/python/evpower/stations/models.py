@@ -141,6 +141,13 @@ class Connector:
             self.status is ConnectorStatus.OCCUPIED and self.ocpp_status == "Reserved" and self.live_session_id is None
         )
 
+    @property
+    def only_finishing(self) -> bool:
+        """Nothing but the cable of a charge that has ended stands in the way: whose it is may go on."""
+        return (
+            self.status is ConnectorStatus.OCCUPIED and self.ocpp_status == "Finishing" and self.live_session_id is None
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Location:

@@ -342,8 +342,12 @@ async def add_event(
     severity: str = "info",
     connector: int | None = None,
     charger_at: datetime | None = None,
+    once_in: timedelta | None = None,
 ) -> None:
-    """Keep something that a station reported, for operators. ``severity``: info, warning, error."""
+    """Keep something that a station reported, for operators. ``severity``: info, warning, error.
+
+    ``once_in``: an event that repeats the last one of its type, not older than that, is not kept again.
+    """
     await ports.add_event(
         conn,
         station_id,
@@ -353,4 +357,5 @@ async def add_event(
         connector=connector,
         charger_at=charger_at,
         received_at=now,
+        same_since=None if once_in is None else now - once_in,
     )
