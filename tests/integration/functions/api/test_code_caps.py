@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from evpower.clock import FrozenClock
 from evpower.notifications.sms import SmsNotSent
 from tests.integration.functions.api.conftest import CLIENT, Api
 from tests.integration.functions.api.login_world import PHONE, SEND, STAFF_PHONE, Phones
@@ -66,6 +67,9 @@ async def test_a_range_of_numbers_is_capped_and_clients_keep_their_share(
 async def test_the_network_is_capped_by_the_hour_and_by_the_day(make_api: Callable[..., Any], api: Api) -> None:
     phones = Phones.of(await make_api(**CAPS))
     await api.sql("UPDATE clients SET phone = %s WHERE id = %s", PHONE, CLIENT)
+    clock = phones.api.deps.clock
+    assert isinstance(clock, FrozenClock)
+    clock.current = clock.now().replace(hour=1, minute=0)  # so that the ten hours below are of one day (UTC)
     sent = 0
     for hour in range(5):
         answers = [await ask(phones, f"+996{500 + number}{hour:06d}", number) for number in range(20)]

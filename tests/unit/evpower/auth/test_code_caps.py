@@ -56,7 +56,11 @@ def test_what_a_code_counts_in() -> None:
         ("network", 10, 5, HOUR_S),
         ("network", 30, 15, DAY_S),
     ]
-    assert {cap.bucket(is_client=True).name for cap in found} == {cap.bucket(is_client=False).name for cap in found}
+    for cap in found:
+        everybody, strangers = cap.buckets(is_client=False)
+        assert cap.buckets(is_client=True) == (everybody,)
+        assert (everybody.limit, strangers.limit) == (cap.limit, cap.for_strangers)
+        assert everybody.name != strangers.name
 
 
 class Sender:
@@ -68,11 +72,8 @@ class Sender:
 
     def send(self, phone: str, address: str, now: datetime, *, is_client: bool) -> bool:
         found = caps(phone, address, self._settings)
-        for limits_of_clients in (False, True) if is_client else (False,):
-            counts = self._counter.hit_all([cap.bucket(is_client=limits_of_clients) for cap in found], now)
-            if all(count.has_room for count in counts):
-                return True
-        return False
+        buckets = [bucket for cap in found for bucket in cap.buckets(is_client=is_client)]
+        return all(count.has_room for count in self._counter.hit_all(buckets, now))
 
 
 requests = st.lists(
@@ -99,8 +100,7 @@ def test_no_cap_is_ever_passed(asked: list[tuple[bool, int, int, int]]) -> None:
                 sent[kind, cap.window_s, int(now.timestamp()) // cap.window_s].append(is_client)
                 found = sent[kind, cap.window_s, int(now.timestamp()) // cap.window_s]
                 assert len(found) <= cap.limit
-                if not is_client:
-                    assert len(found) <= cap.for_strangers
+                assert found.count(False) <= cap.for_strangers
 
 
 @given(requests)
@@ -113,6 +113,15 @@ def test_strangers_keep_no_client_out(asked: list[tuple[bool, int, int, int]]) -
     kept = SMALL.otp_sends_per_prefix_per_hour - caps("+996700000001", "0", SMALL)[1].for_strangers
     for number in range(kept):
         assert sender.send(f"+9967000000{number:02d}", "0", now, is_client=True), number
+
+
+@given(st.integers(0, 5))
+def test_clients_leave_strangers_their_part(clients: int) -> None:
+    sender = Sender(SMALL)
+    for number in range(clients):
+        assert sender.send(f"+99655{number}000001", str(number), START, is_client=True)
+    got = [sender.send(f"+99670{n}000001", str(n), START, is_client=False) for n in range(8)]
+    assert got == [True] * 5 + [False] * 3
 
 
 @given(st.integers(0, 2000), st.integers(1, 500))

@@ -18,7 +18,7 @@ _SUBSCRIBER_DIGITS = 6
 
 @dataclass(frozen=True, slots=True)
 class Cap:
-    """At most ``limit`` codes in ``window_s`` seconds; ``for_strangers`` of them for phones without an account.
+    """At most ``limit`` codes in ``window_s`` seconds, at most ``for_strangers`` of them for phones without an account.
 
     ``kind`` (address, prefix or network) is for the log and the metric.
     """
@@ -29,9 +29,12 @@ class Cap:
     for_strangers: int
     window_s: int
 
-    def bucket(self, *, is_client: bool) -> Bucket:
-        """Both kinds of phones are counted together; they differ in how far the count may rise."""
-        return Bucket(f"codes-{self.kind}:{self.of}", self.limit if is_client else self.for_strangers, self.window_s)
+    def buckets(self, *, is_client: bool) -> tuple[Bucket, ...]:
+        """What a code counts in: codes to strangers among themselves as well."""
+        everybody = Bucket(f"codes-{self.kind}:{self.of}", self.limit, self.window_s)
+        if is_client:
+            return (everybody,)
+        return (everybody, Bucket(f"codes-{self.kind}:{self.of}:strangers", self.for_strangers, self.window_s))
 
 
 def is_served(phone: str, settings: Settings) -> bool:
@@ -51,7 +54,7 @@ def caps(phone: str, address: str, settings: Settings) -> tuple[Cap, ...]:
     def shared(kind: str, of: str, limit: int, window_s: int) -> Cap:
         return Cap(kind, of, limit, limit - math.ceil(limit * kept), window_s)
 
-    # An address is no budget, only somebody's neighbours: clients get as many again.
+    # An address is no budget, only somebody's neighbours: clients always get as many again.
     by_address = settings.otp_sends_per_address_per_hour
     return (
         Cap("address", address, 2 * by_address, by_address, HOUR_S),

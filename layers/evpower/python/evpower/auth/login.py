@@ -5,7 +5,6 @@ whether a phone has an account before its owner has shown the code.
 """
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -17,9 +16,9 @@ from evpower.audit import service as audit
 from evpower.audit.models import AuditEntry
 from evpower.auth import code_caps, otp, own_tokens, refresh_tokens, repository
 from evpower.auth import phone as phones
-from evpower.auth.code_caps import Cap
 from evpower.auth.own_tokens import Grant, OwnTokens
 from evpower.auth.rate_limit import RateLimiter
+from evpower.auth.rate_rules import Bucket
 from evpower.clock import Clock
 from evpower.config import Settings
 from evpower.db import Conn, Database, system_claims
@@ -112,15 +111,14 @@ async def send_code(deps: LoginDeps, phone: str, caller: Caller) -> str:
     if not code_caps.is_served(phone, deps.settings):
         _refused("country", phone, caller)
         raise PhoneNotServed(field="phone", fields=[{"field": "phone", "problem": "country_not_served"}])
-    caps = code_caps.caps(phone, caller.address, deps.settings)
-    await _admit(deps, phone, caps, caller)
+    counted = await _admit(deps, phone, caller)
     code = otp.new_code()
     code_hash = otp.hash_code(otp.pepper_of(deps.settings), phone, code)
     now = deps.clock.now()
     try:
         code_id = await deps.db.run(lambda conn: _new_code(conn, phone, code_hash, now), claims=system_claims())
     except Exception:
-        await _give_back(deps, caps)
+        await _give_back(deps, counted)
         raise
     text = _TEXTS.get(caller.language, _TEXTS["ru"]).format(code=code)
     try:
@@ -133,35 +131,36 @@ async def send_code(deps: LoginDeps, phone: str, caller: Caller) -> str:
         if error.certain:
             # Nobody has this code: the next one need not wait for it.
             await deps.db.run(lambda conn: repository.delete_code(conn, code_id), claims=system_claims())
-            await _give_back(deps, caps)
+            await _give_back(deps, counted)
         raise CodeNotSent from error
     metrics.emit({"LoginCodesSent": 1})
     return phone
 
 
-async def _admit(deps: LoginDeps, phone: str, caps: Sequence[Cap], caller: Caller) -> None:
-    """Count one code in every cap.
+async def _admit(deps: LoginDeps, phone: str, caller: Caller) -> list[Bucket]:
+    """Count one code in every cap; what may be taken back when no message is sent.
 
     Raises:
-        CodesCapped: one is reached. Whether the phone has an account is looked at only then: in ordinary times the
-            question costs nothing.
+        CodesCapped: a cap is reached.
     """
-    full = await deps.limiter.hit_all(_CAPS, [cap.bucket(is_client=False) for cap in caps], durable=True)
-    if full is not None and await deps.db.run(
-        lambda conn: identity.has_account(conn, phones.spellings(phone)), claims=system_claims()
-    ):
-        full = await deps.limiter.hit_all(_CAPS, [cap.bucket(is_client=True) for cap in caps], durable=True)
-    if full is None:
-        return
-    kind = next(cap.kind for cap in caps if full.bucket.name == cap.bucket(is_client=False).name)
-    _refused(kind, phone, caller)
-    raise CodesCapped(retry_after_seconds=full.retry_after_s)
+    spellings = phones.spellings(phone)
+    is_client = await deps.db.run(lambda conn: identity.has_account(conn, spellings), claims=system_claims())
+    counted = {
+        bucket: cap.kind
+        for cap in code_caps.caps(phone, caller.address, deps.settings)
+        for bucket in cap.buckets(is_client=is_client)
+    }
+    full = await deps.limiter.hit_all(_CAPS, list(counted), durable=True)
+    if full is not None:
+        _refused(counted[full.bucket], phone, caller)
+        raise CodesCapped(retry_after_seconds=full.retry_after_s)
+    # The address stays counted: it bounds how often somebody may try.
+    return [bucket for bucket, kind in counted.items() if kind != "address"]
 
 
-async def _give_back(deps: LoginDeps, caps: Sequence[Cap]) -> None:
+async def _give_back(deps: LoginDeps, counted: list[Bucket]) -> None:
     """Use case: the provider is out of order, and everybody tries again. Codes that were not sent cost nothing, so they
-    must not use up the caps. The address stays counted: it bounds how often somebody may try."""
-    counted = [cap.bucket(is_client=True) for cap in caps if cap.kind != "address"]
+    must not use up the caps."""
     await deps.limiter.give_back(_CAPS, counted, durable=True)
 
 
