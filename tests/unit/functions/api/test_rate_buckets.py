@@ -1,6 +1,7 @@
 """Where requests count: nobody is refused for what others do."""
 
 from collections import Counter
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
@@ -10,9 +11,13 @@ from hypothesis import strategies as st
 from evpower.auth.models import AuthMethod, Principal
 from evpower.auth.rate_limit import LocalCounter
 from evpower.config import Settings
+from evpower.errors import CodeRateLimited, CodesCapped, EvPowerError, RateLimitExceeded
 from functions.api.app import create_api
+from functions.api.context import RequestContext
 from functions.api.deps import build_deps
+from functions.api.envelope import respond
 from functions.api.rate_buckets import Asked, Counting, counting_of
+from infra.gateway_responses import GATEWAY_RESPONSES
 
 SETTINGS = Settings()
 NOW = datetime(2026, 3, 11, 6, 0, tzinfo=UTC)
@@ -134,3 +139,18 @@ def test_a_token_whose_time_is_over_counts_for_its_client() -> None:
     assert old.bucket != of("GET", "/api/v1/auth/me", expired="b").bucket
     assert of("POST", "/api/v1/auth/refresh", expired="a").bucket is None
     assert of("GET", "/health") == Counting()
+
+
+def test_every_429_tells_when_to_come_back() -> None:
+    def below(kind: type[EvPowerError]) -> Iterator[type[EvPowerError]]:
+        for each in kind.__subclasses__():
+            yield each
+            yield from below(each)
+
+    limits = [kind for kind in below(EvPowerError) if kind.http_status == 429]
+    assert {RateLimitExceeded, CodeRateLimited, CodesCapped} <= set(limits)
+    for kind in limits:
+        answer = respond(kind(), RequestContext("id", ADDRESS, "ru"))
+        assert int(answer.headers["retry-after"]) == kind().details["retry_after_seconds"] >= 1
+    for response in GATEWAY_RESPONSES.values():
+        assert ("Retry-After" in response.headers) == (response.status == 429)
