@@ -14,8 +14,8 @@ from typing import Any
 import msgspec
 import orjson
 
+from evpower.charging import members
 from evpower.charging.models import Reading
-from socket_tier.timestamps import parse_time
 
 ENERGY = "Energy.Active.Import.Register"
 SIGNED = "signed"
@@ -155,7 +155,7 @@ def _entry(entry: Mapping[str, Any]) -> Reading:
         )
         for sample in entry["sampledValue"]
     ]
-    return reading(parse_time(entry["timestamp"]), samples, raw_text(entry))
+    return reading(members.moment(entry.get("timestamp")), samples, raw_text(entry))
 
 
 def reading(sampled_at: datetime | None, samples: Iterable[Sample], raw: str) -> Reading:
