@@ -15,14 +15,13 @@ import msgspec
 import orjson
 
 from evpower.charging import members
-from evpower.charging.models import Reading
+from evpower.charging.models import NO_TIME, Reading
 
 ENERGY = "Energy.Active.Import.Register"
 SIGNED = "signed"
 UNREADABLE = "unreadable_value"
 UNKNOWN_UNIT = "unknown_unit"
 OUT_OF_RANGE = "out_of_range"
-NO_TIME = "unreadable_timestamp"
 BEGIN = "begin_register"
 
 _TENTH = Decimal("0.1")

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from evpower.charging import autostop, members, meter
 from evpower.charging import service as charging
 from evpower.charging.autostop import Decision
-from evpower.charging.models import UNUSABLE, MeterUpdate, Reading, SessionState
+from evpower.charging.models import NO_TIME, UNUSABLE, MeterUpdate, Reading, SessionState
 from evpower.charging.running import MeterContext
 from evpower.db import Conn
 from socket_tier import normalise
@@ -131,7 +131,7 @@ def judge(
     for reading in readings:
         if reading.flags and reading.energy_wh is None and not _ENERGY_UNUSABLE.isdisjoint(reading.flags):
             faults = (*faults, "energy_unreadable")
-        if normalise.NO_TIME in reading.flags:
+        if NO_TIME in reading.flags:
             faults = (*faults, "reading_time_unreadable")
     update = MeterUpdate(
         context.station_id,

@@ -57,6 +57,8 @@ class EndReason(StrEnum):
 
 UNUSABLE = "unusable_entry"
 """Flag of a reading that is kept as it came because its schema refuses it."""
+NO_TIME = "unreadable_timestamp"
+"""Flag of a reading whose moment cannot be read: that of its receipt counts."""
 TRANSACTION_DATA = "transaction_data"
 """Flag of a reading that came with StopTransaction."""
 

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from evpower.accounts.models import Client
 from evpower.charging import members, meter, repeats
 from evpower.charging.models import (
+    NO_TIME,
     TRANSACTION_DATA,
     UNUSABLE,
     ZERO,
@@ -245,6 +246,8 @@ async def _final_reading(conn: Conn, session: Session, transaction: Transaction,
         found = {*faults, *last_faults} | ({_DATA_UNUSABLE} if data is None else set())
     if any(UNUSABLE in reading.flags for reading in message.readings):
         found.add(_DATA_UNUSABLE)
+    if any(NO_TIME in reading.flags for reading in message.readings):
+        found.add("reading_time_unreadable")
     found.update(unreadable_reasons("stop", message.unreadable))
     await sessions.set_meter(conn, session.id, state, message.received_at)
     reasons = sorted(found)
