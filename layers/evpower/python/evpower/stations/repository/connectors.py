@@ -173,3 +173,12 @@ async def add_event(
         VALUES (%s, %s, %s, %s, %s, %s, %s)""",
         (station_id, connector, event, severity, Jsonb(dict(payload)), charger_at, received_at),
     )
+
+
+async def had_event(conn: Conn, station_id: str, event: str, since: datetime) -> bool:
+    """Whether the station has an event of this type received after ``since``."""
+    cursor = await conn.execute(
+        "SELECT FROM station_events WHERE station_id = %s AND type = %s AND received_at > %s LIMIT 1",
+        (station_id, event, since),
+    )
+    return await cursor.fetchone() is not None
