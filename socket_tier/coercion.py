@@ -20,8 +20,8 @@ Path: TypeAlias = tuple[str, ...]
 
 _LONGEST_WORD = 50  # of an enumeration, blanks around it included
 _EXACT = 2**53  # beyond it a float may not be the number that was written
-_WHOLE = re.compile(r"[+-]?\d{1,18}(?:\.0{0,18})?")
-_DECIMAL = re.compile(r"[+-]?\d{1,18}(?:\.\d{1,18})?(?:[eE][+-]?\d{1,2})?")
+_WHOLE = re.compile(r"[+-]?\d{1,18}(?:\.0{0,18})?", re.ASCII)
+_DECIMAL = re.compile(r"[+-]?\d{1,18}(?:\.\d{1,18})?(?:[eE][+-]?\d{1,2})?", re.ASCII)
 _BOOLEANS = {"true": True, "false": False, "1": True, "0": False}
 _NOT_ALNUM = re.compile(r"[^0-9a-z]")
 

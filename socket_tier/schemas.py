@@ -280,7 +280,7 @@ class _Check:
             return None
         needed = self.leniency.needed
         needed = frozenset(self.schema.get("required", ())) if needed is None else needed
-        return place[:1] if place[0] in self.schema["properties"] and place[0] not in needed else None
+        return place[:1] if place[0] in self.schema.get("properties", {}) and place[0] not in needed else None
 
     def _leave_out(self, document: dict[str, Any], place: Place, why: str) -> None:
         parent = _at(document, place[:-1])

@@ -4,6 +4,7 @@ The running transaction is kept in memory (OCPP 1.6 section 4.7; ocpp.md §3): a
 kept moves on only after the commit. After a reconnect, on any instance, it is loaded again.
 """
 
+from collections.abc import Iterator
 from datetime import datetime
 
 from msgspec.structs import replace
@@ -129,10 +130,8 @@ def judge(
     )
     decision = autostop.judge(context, state, now)
     for reading in readings:
-        if reading.flags and reading.energy_wh is None and not _ENERGY_UNUSABLE.isdisjoint(reading.flags):
-            faults = (*faults, "energy_unreadable")
-        if NO_TIME in reading.flags:
-            faults = (*faults, "reading_time_unreadable")
+        if reading.flags:
+            faults = (*faults, *_unreadable(reading))
     update = MeterUpdate(
         context.station_id,
         epoch,
@@ -147,6 +146,14 @@ def judge(
         faults,
     )
     return decision, update
+
+
+def _unreadable(reading: Reading) -> Iterator[str]:
+    """Reasons for a review in a reading's flags."""
+    if reading.energy_wh is None and not _ENERGY_UNUSABLE.isdisjoint(reading.flags):
+        yield "energy_unreadable"
+    if NO_TIME in reading.flags:
+        yield "reading_time_unreadable"
 
 
 async def _context(charger: Charger, transaction_id: int | None) -> MeterContext | None:

@@ -17,7 +17,8 @@ from evpower.clock import parse_time
 
 MAX_REGISTER_WH = 10**12
 REGISTER_STEP = Decimal("0.1")  # as registers are stored
-_DECIMAL = re.compile(r"[+-]?(?:\d{1,18}\.?\d{0,18}|\.\d{1,18})")
+_DECIMAL = re.compile(r"[+-]?(?:\d{1,18}\.?\d{0,18}|\.\d{1,18})", re.ASCII)
+_SCIENTIFIC = re.compile(r"[+-]?\d(?:\.\d{1,18})?[eE]([+-]?\d{1,2})", re.ASCII)
 _LONGEST_NUMBER = 40
 _INT32 = 2**31
 _WORDS_CUT_AT = 500
@@ -34,8 +35,8 @@ def number(value: Any) -> Decimal | None:
     text = value.replace("\0", "").strip()
     if _DECIMAL.fullmatch(text):
         return Decimal(text)
-    found = re.fullmatch(r"([+-]?\d(?:\.\d{1,18})?)[eE]([+-]?\d{1,2})", text)
-    return Decimal(text) if found and abs(int(found.group(2))) <= 18 else None
+    found = _SCIENTIFIC.fullmatch(text)
+    return Decimal(text) if found and abs(int(found.group(1))) <= 18 else None
 
 
 def register(value: Any) -> Decimal | None:
