@@ -3,12 +3,14 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from evpower.charging.running import MeterContext
 from evpower.logging import get_logger
 from evpower.stations import service as stations
 from evpower.stations.models import Admission, RegistrationStatus
+from socket_tier.schemas import Lost
 from socket_tier.services import Services
 from socket_tier.unavailable import is_unavailable
 
@@ -25,6 +27,19 @@ class Caller(Protocol):
     async def call(self, action: str, payload: dict[str, Any], timeout: float | None = None) -> dict[str, Any]: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Inbound:
+    """The CALL that is being handled: its id, its payload as it was sent, and what of it could not be used.
+
+    ``is_torn``: its text was no JSON and not all of it could be read.
+    """
+
+    message_id: str = ""
+    payload: Any = None
+    lost: tuple[Lost, ...] = ()
+    is_torn: bool = False
+
+
 class Charger:
     """One charger on one socket.
 
@@ -35,7 +50,7 @@ class Charger:
             None: a transaction without a session.
         unnamed: by connector, the running transaction whose readings come without its id; None: there is none.
             Forgotten when a transaction starts or stops.
-        message_id: id of the CALL that is being handled; set by the connection.
+        inbound: the CALL that is being handled; set by the connection.
         caller: calls the charger back; set by the connection.
     """
 
@@ -45,7 +60,7 @@ class Charger:
         self.services = services
         self.transactions: dict[int, MeterContext | None] = {}
         self.unnamed: dict[int, int | None] = {}
-        self.message_id: str | None = None
+        self.inbound = Inbound()
         self.caller: Caller | None = None
         self._ask_again_at = time.monotonic() + ASK_AGAIN_S
         self._deferred: list[Callable[[], Awaitable[None]]] = []

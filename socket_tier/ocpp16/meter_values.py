@@ -4,34 +4,36 @@ The running transaction is kept in memory (OCPP 1.6 section 4.7; ocpp.md §3): a
 kept moves on only after the commit. After a reconnect, on any instance, it is loaded again.
 """
 
+from collections.abc import Iterator
 from datetime import datetime
 
 from msgspec.structs import replace
 
-from evpower.charging import autostop, meter
+from evpower.charging import autostop, members, meter
 from evpower.charging import service as charging
 from evpower.charging.autostop import Decision
-from evpower.charging.models import MeterUpdate, Reading, SessionState
+from evpower.charging.models import NO_TIME, UNUSABLE, MeterUpdate, Reading, SessionState
 from evpower.charging.running import MeterContext
 from evpower.db import Conn
 from socket_tier import normalise
 from socket_tier.charger import Charger
 from socket_tier.dialect import Done, Payload
-from socket_tier.ocpp16 import meter_frames, values
+from socket_tier.ocpp16 import entries, meter_frames, values
 from socket_tier.ocpp16.meter_frames import MeterFrame
 
 _MAX_TRANSACTIONS = 64
 _OF_TRANSACTION = frozenset({None, "Sample.Periodic", "Transaction.Begin", "Transaction.End"})
-_ENERGY_UNUSABLE = frozenset({normalise.UNREADABLE, normalise.UNKNOWN_UNIT, normalise.OUT_OF_RANGE})
+_ENERGY_UNUSABLE = frozenset({UNUSABLE, normalise.UNREADABLE, normalise.UNKNOWN_UNIT, normalise.OUT_OF_RANGE})
 
 
 async def handle(charger: Charger, payload: Payload) -> Payload:
     now = charger.services.clock.now()
-    connector_id = values.connector(payload, lowest=0)
-    readings = normalise.readings(payload["meterValue"])
-    transaction_id = payload.get("transactionId")
-    if not values.is_int32(transaction_id):
-        transaction_id = None
+    readings = (
+        *normalise.readings(payload.get("meterValue") or ()),
+        *entries.unusable(charger.inbound.lost, "meterValue", is_torn=charger.inbound.is_torn),
+    )
+    transaction_id = members.identifier(payload.get("transactionId"))
+    connector_id = await _connector(charger, payload, transaction_id)
     named = transaction_id is not None and transaction_id > 0
     if named:
         charger.unnamed.clear()
@@ -45,6 +47,19 @@ async def handle(charger: Charger, payload: Payload) -> Payload:
         update = replace(update, transaction_id=transaction_id)  # as it was sent
     _follow(charger, context, update, decision, await charger.services.flush.store(update))
     return {}
+
+
+async def _connector(charger: Charger, payload: Payload, transaction_id: int | None) -> int:
+    """The message's connector; where it cannot be read, that of its transaction.
+
+    Raises:
+        CallFault: neither is known.
+    """
+    number = values.connector_or_none(payload.get("connectorId"), lowest=0)
+    if number is not None:
+        return number
+    context = await _context(charger, transaction_id)
+    return context.connector_id if context is not None else values.connector(payload, lowest=0)
 
 
 async def _unnamed(charger: Charger, connector_id: int, readings: tuple[Reading, ...], now: datetime) -> int | None:
@@ -121,8 +136,8 @@ def judge(
     )
     decision = autostop.judge(context, state, now)
     for reading in readings:
-        if reading.flags and reading.energy_wh is None and not _ENERGY_UNUSABLE.isdisjoint(reading.flags):
-            faults = (*faults, "energy_unreadable")
+        if reading.flags:
+            faults = (*faults, *_unreadable(reading))
     update = MeterUpdate(
         context.station_id,
         epoch,
@@ -137,6 +152,14 @@ def judge(
         faults,
     )
     return decision, update
+
+
+def _unreadable(reading: Reading) -> Iterator[str]:
+    """Reasons for a review in a reading's flags."""
+    if reading.energy_wh is None and not _ENERGY_UNUSABLE.isdisjoint(reading.flags):
+        yield "energy_unreadable"
+    if NO_TIME in reading.flags:
+        yield "reading_time_unreadable"
 
 
 async def _context(charger: Charger, transaction_id: int | None) -> MeterContext | None:

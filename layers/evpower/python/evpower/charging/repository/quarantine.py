@@ -79,6 +79,17 @@ async def get(conn: Conn, message_id: int, *, lock: bool = False) -> Quarantined
     return QuarantinedMessage(**row) if row else None
 
 
+async def open_since(conn: Conn, station_id: str, action: str, since: datetime, limit: int) -> list[QuarantinedMessage]:
+    """Messages of the station that came after ``since`` and that nobody has decided on, oldest first; locked."""
+    cursor = await conn.execute(
+        f"""SELECT {COLUMNS} FROM quarantined_messages
+             WHERE station_id = %s AND action = %s AND received_at >= %s AND resolved_as IS NULL
+             ORDER BY received_at, id LIMIT %s FOR UPDATE""",  # noqa: S608 - constant column list
+        (station_id, action, since, limit),
+    )
+    return [QuarantinedMessage(**row) for row in await cursor.fetchall()]
+
+
 async def resolve(
     conn: Conn, message_id: int, *, resolved_as: str, actor: str, note: str, transaction_id: int | None, now: datetime
 ) -> QuarantinedMessage:

@@ -22,9 +22,10 @@ from evpower.charging.service.quarantine import (
 )
 from evpower.charging.service.reviews import SessionAdjustment, SessionRuns, adjust_session, close_review
 from evpower.charging.service.start import places_to_go_on, start, start_again
+from evpower.charging.service.start_members import complete_start
 from evpower.charging.service.start_transaction import start_transaction
 from evpower.charging.service.stop import remote_start_rejected, remote_stop_rejected, request_stop
-from evpower.charging.service.stop_transaction import stop_transaction, stop_verdict
+from evpower.charging.service.stop_transaction import has_transaction, stop_transaction, stop_verdict
 from evpower.charging.service.sweeps import SWEEPS, Sweep
 from evpower.charging.service.tags import TagVerdict, authorize, forget_client, start_verdict
 
@@ -44,12 +45,14 @@ __all__ = [
     "auto_stop",
     "change_card",
     "close_review",
+    "complete_start",
     "create_card",
     "dismiss_quarantined",
     "extend_reserve",
     "flush_readings",
     "forget_client",
     "get_session",
+    "has_transaction",
     "history",
     "lock_pending",
     "meter_context",

@@ -11,8 +11,9 @@ import psycopg
 from msgspec.structs import replace
 
 from evpower.accounts.models import Client
-from evpower.charging import meter, repeats
+from evpower.charging import members, meter, repeats
 from evpower.charging.models import (
+    NO_TIME,
     TRANSACTION_DATA,
     UNUSABLE,
     ZERO,
@@ -26,7 +27,7 @@ from evpower.charging.models import (
 )
 from evpower.charging.repository import meter_values, quarantine, sessions, transactions
 from evpower.charging.repository.transactions import Transaction
-from evpower.charging.service.common import fence, lock_with_client, max_power_w
+from evpower.charging.service.common import fence, lock_with_client, max_power_w, unreadable_reasons
 from evpower.charging.service.meter_updates import quarantine_readings
 from evpower.charging.service.settle import BY_TRANSACTION, settle
 from evpower.charging.service.tags import TagVerdict, authorize
@@ -38,6 +39,7 @@ _REASON_BY_STATION = EndReason.STATION
 REPLAYED = "charge_replayed"
 _DATA_UNUSABLE = "transaction_data_unusable"
 _STOP = "StopTransaction"
+_CONTENT = ("transactionId", "meterStop", "timestamp", "idTag", "reason")
 
 
 async def stop_transaction(conn: Conn, message: StopTransaction) -> TransactionStopped:
@@ -115,6 +117,11 @@ async def end_session(
     )
 
 
+async def has_transaction(conn: Conn, station_id: str, transaction_id: int) -> bool:
+    """Whether the station has, or had, this transaction."""
+    return await transactions.get(conn, station_id, transaction_id) is not None
+
+
 async def stop_verdict(conn: Conn, message: StopTransaction) -> TagVerdict | None:
     """What the answer says of the tag that stopped (idTagInfo, for the charger's cache); None: no tag was named."""
     if not message.id_tag:
@@ -142,11 +149,13 @@ async def _find(conn: Conn, message: StopTransaction) -> tuple[Transaction | Non
 
 def _may_end(transaction: Transaction, message: StopTransaction) -> bool:
     """Whether a stop that names no id of ours can be the end of ``transaction``; both times are the charger's."""
-    tells_time = not (
+    if message.meter_stop_wh is None:
+        return False
+    tells_time = message.stopped_at is not None and not (
         meter.clock_is_dead(message.stopped_at, message.received_at)
         or meter.clock_is_dead(transaction.started_at, transaction.received_at)
     )
-    is_older = tells_time and message.stopped_at < transaction.started_at
+    is_older = tells_time and message.stopped_at is not None and message.stopped_at < transaction.started_at
     return message.meter_stop_wh >= transaction.meter_start and not is_older
 
 
@@ -155,7 +164,10 @@ async def _stop_without_session(conn: Conn, transaction: Transaction, message: S
     if transaction.status == "stopped":
         return await _stop_again(conn, transaction, message)
     await _close(conn, transaction, message)
-    if message.meter_stop_wh > transaction.meter_start:
+    if message.unreadable:
+        reasons = unreadable_reasons("stop", message.unreadable)
+        await transactions.flag_for_review(conn, transaction.id, ", ".join(reasons))
+    if message.meter_stop_wh is not None and message.meter_stop_wh > transaction.meter_start:
         await transactions.flag_for_review(conn, transaction.id, "energy without a session")
         # Use case: the charger did not obey the RemoteStop of a refused card. Nobody pays; operators must know.
         await stations.add_event(
@@ -176,7 +188,12 @@ async def _stop_without_session(conn: Conn, transaction: Transaction, message: S
 
 
 async def _stop_again(conn: Conn, transaction: Transaction, message: StopTransaction) -> TransactionStopped:
-    if transaction.meter_stop != message.meter_stop_wh or transaction.stopped_at != message.stopped_at:
+    is_same = (
+        transaction.stop_as_sent == _fingerprint(message)
+        if message.unreadable or transaction.stop_as_sent is not None
+        else (transaction.meter_stop, transaction.stopped_at) == (message.meter_stop_wh, message.stopped_at)
+    )
+    if not is_same:
         await _quarantine(conn, message, "another stop of a stopped transaction")
         return TransactionStopped(transaction.session_id, quarantined=True)
     return TransactionStopped(transaction.session_id, repeated=True)
@@ -184,7 +201,9 @@ async def _stop_again(conn: Conn, transaction: Transaction, message: StopTransac
 
 async def _close(conn: Conn, transaction: Transaction, message: StopTransaction) -> None:
     """Write the end of a transaction, and store its transactionData beside the readings that came live."""
-    await transactions.stop(conn, transaction.id, message, named_id=message.transaction_id == transaction.id)
+    named_id = message.transaction_id == transaction.id
+    as_sent = _fingerprint(message) if message.unreadable else None
+    await transactions.stop(conn, transaction.id, message, named_id=named_id, as_sent=as_sent)
     if message.readings:
         readings = tuple(replace(reading, flags=(*reading.flags, TRANSACTION_DATA)) for reading in message.readings)
         update = MeterUpdate(
@@ -218,13 +237,18 @@ async def _final_reading(conn: Conn, session: Session, transaction: Transaction,
         state, faults = meter.apply_all(state, data or (), message.received_at, bound, began_at, said)
         last_faults: tuple[str, ...] = ()
         # Use case: staff apply another stop to a charge that has ended. A register below the known one did not restart.
-        if transaction.status != "stopped" or message.meter_stop_wh >= state.register_wh:
+        if message.meter_stop_wh is not None and (
+            transaction.status != "stopped" or message.meter_stop_wh >= state.register_wh
+        ):
             state, last_faults = meter.finish(
                 state, message.meter_stop_wh, message.stopped_at, message.received_at, bound, began_at, said
             )
         found = {*faults, *last_faults} | ({_DATA_UNUSABLE} if data is None else set())
     if any(UNUSABLE in reading.flags for reading in message.readings):
         found.add(_DATA_UNUSABLE)
+    if any(NO_TIME in reading.flags for reading in message.readings):
+        found.add("reading_time_unreadable")
+    found.update(unreadable_reasons("stop", message.unreadable))
     await sessions.set_meter(conn, session.id, state, message.received_at)
     reasons = sorted(found)
     if reasons:
@@ -275,6 +299,8 @@ async def _plays_an_earlier_charge(
     conn: Conn, transaction: Transaction, message: StopTransaction, max_power_w: Decimal
 ) -> bool:
     """Whether a charger without a clock plays a charge from its queue again that was billed (decisions/0008)."""
+    if message.meter_stop_wh is None:
+        return False
     energy = message.meter_stop_wh - transaction.meter_start
     return not repeats.could_deliver(
         energy, transaction.received_at, message.received_at, max_power_w
@@ -286,6 +312,8 @@ async def _plays_an_earlier_charge(
 def _minutes(session: Session, transaction: Transaction, message: StopTransaction) -> Decimal:
     """Minutes to bill; ``session`` as it was before this stop."""
     began = session.charging_started_at or session.created_at
+    if message.stopped_at is None:
+        return _minutes_to_last_reading(session, transaction, message)
     if message.stopped_at < transaction.started_at:
         # Use case: the power failed in the middle of the charge, and the charger's clock fell back to 1970. The
         # server's time counts, up to the last reading: the stop may have waited for hours in the charger.
@@ -294,13 +322,29 @@ def _minutes(session: Session, transaction: Transaction, message: StopTransactio
     return meter.billable_minutes(transaction.started_at, message.stopped_at, began, message.received_at)
 
 
+def _minutes_to_last_reading(session: Session, transaction: Transaction, message: StopTransaction) -> Decimal:
+    """Nobody knows when it ended, and the stop may have waited for hours in the charger."""
+    began = session.charging_started_at or session.created_at
+    last = min(session.last_meter_at or began, message.received_at)
+    minutes = meter.billable_minutes(began, last, began, last)
+    for reading in message.readings:
+        if reading.sampled_at is not None and reading.energy_wh is not None:
+            taken = meter.billable_minutes(transaction.started_at, reading.sampled_at, began, message.received_at)
+            minutes = max(minutes, taken)
+    return minutes
+
+
 def _stopped_at(session: Session, transaction: Transaction, message: StopTransaction) -> datetime:
     """End for display: the charger's time where it fits between begin and receipt, else the receipt."""
     began = session.charging_started_at or session.created_at
-    return message.stopped_at if began <= message.stopped_at <= message.received_at else max(message.received_at, began)
+    if message.stopped_at is not None and began <= message.stopped_at <= message.received_at:
+        return message.stopped_at
+    return max(message.received_at, began)
 
 
 def _fingerprint(message: StopTransaction) -> str:
+    if message.unreadable:
+        return members.fingerprint(message.raw, _CONTENT)
     content = orjson.dumps(
         [message.transaction_id, str(message.meter_stop_wh), message.stopped_at, message.id_tag, message.reason]
     )

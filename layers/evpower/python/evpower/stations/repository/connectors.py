@@ -191,3 +191,12 @@ async def add_event(
                     ORDER BY e.received_at DESC, e.id DESC LIMIT 1)""",
         values,
     )
+
+
+async def had_event(conn: Conn, station_id: str, event: str, since: datetime) -> bool:
+    """Whether the station has an event of this type received after ``since``."""
+    cursor = await conn.execute(
+        "SELECT FROM station_events WHERE station_id = %s AND type = %s AND received_at > %s LIMIT 1",
+        (station_id, event, since),
+    )
+    return await cursor.fetchone() is not None
