@@ -47,9 +47,10 @@ async def handle(charger: Charger, payload: Payload) -> Payload:
             await reservations.transaction_began(conn, begun, message.received_at)
         return started
 
+    await charger.services.database.run(lambda conn: charging.settle_before_start(conn, message))
     started = await charger.services.database.run(work)
     charger.transactions.pop(started.transaction_id, None)
-    charger.unnamed.clear()
+    charger.another_begins(message.connector_id)
     charger.tell_changed()
     charger.dispatch_later(started.command_id)
     verdict = TagVerdict(started.id_tag_status, started.expires_at, started.parent_id_tag)

@@ -55,7 +55,7 @@ def may_be_another_attempt(earlier: Earlier, message_id: str | None) -> bool:
     that is repeated stays one.
     """
     return (
-        earlier.status == "active"
+        earlier.status != "stopped"
         and earlier.session_id is None
         and earlier.id_tag_status != "Accepted"
         and meter.clock_is_dead(earlier.started_at, earlier.received_at)

@@ -24,6 +24,8 @@ class MeterContext:
         started_at: server time from which minutes count and energy is plausible.
         charger_started_at: when the transaction began by the charger's clock.
         max_power_w: most that the connector can deliver.
+        until: readings dated later are not of this charge, which is over (:mod:`evpower.charging.belonging`); None:
+            any counts.
         clear: until where no reading can come near a limit; follows from the terms.
     """
 
@@ -42,6 +44,7 @@ class MeterContext:
     sample_interval_s: int
     meter: MeterState
     charger_started_at: datetime | None = None
+    until: datetime | None = None
     clear: "Clear" = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -99,6 +99,42 @@ async def late_readings(conn: Conn, read_before: datetime, limit: int) -> list[s
     )
 
 
+async def waiting_stops(conn: Conn, now: datetime, intervals: int, limit: int) -> list[str]:
+    """Sessions with a stop that names only their card, without readings for so many sample intervals since it came."""
+    return await _ids(
+        conn,
+        """SELECT s.id FROM ocpp_transactions t JOIN charging_sessions s ON s.id = t.session_id
+            WHERE t.guess_state = 'waiting' AND t.guessed_received_at < %s - %s * s.sample_interval_s * interval '1 s'
+              AND NOT EXISTS (SELECT FROM ocpp_meter_values v
+                               WHERE v.session_id = s.id AND v.received_at > t.guessed_received_at
+                                 AND v.received_at > %s - %s * s.sample_interval_s * interval '1 s')
+            ORDER BY t.guessed_received_at LIMIT %s""",
+        (now, intervals, now, intervals, limit),
+    )
+
+
+async def waiting_on_connector(conn: Conn, station_id: str, connector_id: int) -> list[str]:
+    """Sessions on the connector with a stop that names only their card."""
+    return await _ids(
+        conn,
+        """SELECT session_id AS id FROM ocpp_transactions
+            WHERE guess_state = 'waiting' AND station_id = %s AND connector_id = %s ORDER BY id""",
+        (station_id, connector_id),
+    )
+
+
+async def left_open(conn: Conn, begun_before: datetime, limit: int) -> list[str]:
+    """Ended sessions whose transaction is open although its StopTransaction cannot be expected any more."""
+    return await _ids(
+        conn,
+        """SELECT s.id FROM ocpp_transactions t
+             JOIN charging_sessions s ON s.id = t.session_id AND s.ocpp_transaction_id = t.id
+            WHERE t.status = 'active' AND t.received_at < %s AND s.state IN ('stopped', 'error')
+            ORDER BY t.received_at LIMIT %s""",
+        (begun_before, limit),
+    )
+
+
 async def open_command(conn: Conn, session_id: str, action: str) -> str | None:
     cursor = await conn.execute(
         """SELECT id FROM station_commands

@@ -6,10 +6,12 @@ from evpower.charging.service.meter_updates import (
     auto_stop,
     extend_reserve,
     flush_readings,
+    is_transaction,
     meter_context,
     quarantine_readings,
+    running_on,
     stop_closed,
-    unnamed_transaction,
+    store_readings_apart,
 )
 from evpower.charging.service.quarantine import (
     AlreadyDecided,
@@ -25,6 +27,7 @@ from evpower.charging.service.stop import remote_start_rejected, remote_stop_rej
 from evpower.charging.service.stop_transaction import stop_transaction, stop_verdict
 from evpower.charging.service.sweeps import SWEEPS, Sweep
 from evpower.charging.service.tags import TagVerdict, authorize, forget_client, start_verdict
+from evpower.charging.service.waiting_stops import settle_before_start
 
 __all__ = [
     "SWEEPS",
@@ -49,6 +52,7 @@ __all__ = [
     "forget_client",
     "get_session",
     "history",
+    "is_transaction",
     "lock_pending",
     "meter_context",
     "quarantine_readings",
@@ -57,6 +61,8 @@ __all__ = [
     "remote_stop_rejected",
     "remove_card",
     "request_stop",
+    "running_on",
+    "settle_before_start",
     "start",
     "start_again",
     "start_transaction",
@@ -64,5 +70,5 @@ __all__ = [
     "stop_closed",
     "stop_transaction",
     "stop_verdict",
-    "unnamed_transaction",
+    "store_readings_apart",
 ]

@@ -9,6 +9,7 @@ from evpower.charging.models import EndReason, Session, SessionState, StopReques
 from evpower.charging.repository import sessions, transactions
 from evpower.charging.service.common import ask_to_stop, lock_with_client
 from evpower.charging.service.settle import settle
+from evpower.charging.service.waiting_stops import use_waiting_stop
 from evpower.db import Conn
 from evpower.errors import Forbidden
 
@@ -108,6 +109,9 @@ async def settle_from_last_reading(
     client, session = await lock_with_client(conn, session_id)
     if not session.state.live:
         return session
+    by_card = await use_waiting_stop(conn, client, session, f"the session ended ({source})", now)
+    if by_card is not None:
+        return by_card
     ended = session.last_meter_at or session.charging_started_at or now
     return await settle(
         conn,
