@@ -41,7 +41,7 @@ async def handle(charger: Charger, payload: Payload) -> Payload:
         charger.is_named(context.transaction_id)
         counted = belonging.counting(readings, context.charger_started_at, context.until)
         reason = AFTER_STOP if len(counted) < len(readings) else None
-        if await _is_of_another_connector(charger, context, connector_id, readings, now):
+        if _is_of_another_connector(context, connector_id, readings, now):
             counted, reason = (), CONTRADICTION
     else:
         context = await _unnamed(charger, connector_id, transaction_id, readings, now)
@@ -63,23 +63,17 @@ async def handle(charger: Charger, payload: Payload) -> Payload:
     return {}
 
 
-async def _is_of_another_connector(
-    charger: Charger, context: MeterContext, connector_id: int, readings: tuple[Reading, ...], now: datetime
+def _is_of_another_connector(
+    context: MeterContext, connector_id: int, readings: tuple[Reading, ...], now: datetime
 ) -> bool:
-    """Whether a message that names a transaction of another connector is of what runs on the connector it gives.
+    """Whether a message that names a transaction of another connector is of what that connector delivers.
 
-    Its registers tell: they go on from those of the one, or of the other. Some chargers always give the same connector,
-    so where both are possible the name counts.
+    Its registers tell. Some chargers always give the same connector, so where they go on from those of the named
+    transaction, the name counts.
     """
-    if connector_id in (0, context.connector_id) or _continues(context, readings, now):
-        return False
-    running = await _run(charger, lambda conn: charging.running_on(conn, charger.station_id, connector_id, now))
-    other = await _context(charger, running[0]) if running is not None else None
-    return other is not None and _continues(other, readings, now)
-
-
-def _continues(context: MeterContext, readings: tuple[Reading, ...], now: datetime) -> bool:
-    return belonging.continues(context.meter, readings, context.started_at, now, context.max_power_w)
+    return connector_id not in (0, context.connector_id) and not belonging.continues(
+        context.meter, readings, context.started_at, now, context.max_power_w
+    )
 
 
 async def _unnamed(

@@ -182,7 +182,8 @@ async def stop_closed(conn: Conn, session_id: str, now: datetime) -> str | None:
     if transaction.status == "stopped":
         # Use case: the last reading comes after StopTransaction. Some chargers stop what runs, whatever id is named,
         # and that may be the next driver's charge by now.
-        await sessions.flag_once(conn, session_id, [AFTER_STOP], now)
+        if transaction.stop_plausible is not False:
+            await sessions.flag_once(conn, session_id, [AFTER_STOP], now)
         return None
     if await transactions.next_begin(conn, transaction) is not None:
         return None  # its connector serves another charge
