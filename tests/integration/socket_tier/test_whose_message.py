@@ -1,4 +1,4 @@
-"""To which charge a message belongs: 10 som per kWh, connectors of 150 kW, messages by the handlers of the socket tier."""
+"""To which charge a message belongs: 10 som per kWh, connectors of 150 kW, handlers of the socket tier."""
 
 from collections.abc import Callable
 from datetime import timedelta
