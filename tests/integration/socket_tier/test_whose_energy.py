@@ -97,9 +97,11 @@ class BelongingMachine(RuleBasedStateMachine):
         return found
 
     def teardown(self) -> None:
-        self.do(self.finale())
-        self.do(self.db.close())
-        self.runner.close()
+        try:
+            self.do(self.finale())
+        finally:
+            self.do(self.db.close())
+            self.runner.close()
 
     async def finale(self) -> None:
         """A day later everything is settled."""
