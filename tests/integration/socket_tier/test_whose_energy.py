@@ -25,14 +25,15 @@ from tests.fakes.handled_charger import HandledCharger
 from tests.fakes.network import build, money_faults
 from tests.integration.evpower.charging.driver import Driver
 
-CLIENTS = ("client-1", "client-2")
-CARDS = ("CARD-1", "CARD-2")
+CLIENTS = ("client-1", "client-2", "client-3")
+CARDS = ("CARD-1", "CARD-2", "CARD-3")
 BEGIN = {1: 100_000, 2: 5_000_000}  # registers of the connectors, Wh
 MOST_PER_MINUTE = 2_000  # Wh; 150 kW are 2,500
 connectors = st.sampled_from((1, 2))
 picks = st.integers(0, 9)
 # How a message names its transaction: its own id, none of ours, or that of whichever charge is picked.
-names = st.sampled_from(("own", "own", 0, -1, None, 987_654, "another"))
+names = st.sampled_from(("own", "own", 0, -1, None, 987_654, "another", "another"))
+ends = st.sampled_from(("own", "own", "card", "another", "lost"))
 
 
 @dataclass
@@ -83,7 +84,7 @@ class BelongingMachine(RuleBasedStateMachine):
         await self.db.open()
         clock = FrozenClock()
         self.driver = Driver(
-            self.db, await build(self.db, clock.now(), balances=(5000, 5000), price="10", power_kw=150), clock
+            self.db, await build(self.db, clock.now(), balances=(9000, 9000, 9000), price="10", power_kw=150), clock
         )
         self.charger = await HandledCharger.connect(self.db, self.settings_of_test, clock)
         for card, client in zip(CARDS, CLIENTS, strict=True):
@@ -128,14 +129,13 @@ class BelongingMachine(RuleBasedStateMachine):
     def seen(self) -> None:
         self.do(self.driver.alive())
 
-    @rule(connector=connectors, client=st.sampled_from((0, 1)), by_card=st.booleans(), energy=st.integers(1, 30))
-    def begin(self, connector: int, client: int, by_card: bool, energy: int) -> None:
-        if connector in self.running:
-            return
+    @rule(connector=connectors, client=st.sampled_from((0, 1, 2)), by_card=st.booleans(), last=ends, pick=picks)
+    def another_car_comes(self, connector: int, client: int, by_card: bool, last: str, pick: int) -> None:
+        self.end(connector, last, pick)
         tag = CARDS[client]
         if not by_card:
             try:
-                tag = self.do(self.driver.start(CLIENTS[client], connector, energy=str(energy))).session.id_tag
+                tag = self.do(self.driver.start(CLIENTS[client], connector, energy="30")).session.id_tag
             except EvPowerError:
                 return
         register = self.meters[connector]
@@ -147,12 +147,15 @@ class BelongingMachine(RuleBasedStateMachine):
                 transaction,
             )
         )
-        if found:  # otherwise the charger obeys, and gives nothing
+        known = [charge for charge in self.charges if charge.transaction == transaction]
+        if known:  # the card again in the same second: to the charger's eyes and ours it is the same charge
+            self.running[connector] = known[0]
+        elif found:  # otherwise the charger obeys, and gives nothing
             charge = Charge(connector, tag, transaction, found[0]["id"], register, register)
             self.running[connector] = charge
             self.charges.append(charge)
 
-    @rule(first=st.integers(0, MOST_PER_MINUTE), second=st.integers(0, MOST_PER_MINUTE))
+    @rule(first=st.integers(100, MOST_PER_MINUTE), second=st.integers(100, MOST_PER_MINUTE))
     def a_minute_passes(self, first: int, second: int) -> None:
         self.driver.wait(minutes=1)
         self.do(self.driver.alive())
@@ -167,12 +170,15 @@ class BelongingMachine(RuleBasedStateMachine):
         if name == "own":
             return told.charge.transaction
         if name == "another":
-            return self.charges[pick % len(self.charges)].transaction
+            near = [charge for charge in self.charges if pick % 3 or charge.connector == told.charge.connector]
+            return near[-1 - min(pick // 3, len(near) - 1)].transaction
         return name  # type: ignore[no-any-return]
 
     @precondition(lambda self: self.readings)
-    @rule(name=names, pick=picks, connector=connectors)
-    def the_last_reading_comes(self, name: Any, pick: int, connector: int) -> None:
+    @rule(name=names, pick=picks, connector=connectors, minute=st.booleans())
+    def the_last_reading_comes(self, name: Any, pick: int, connector: int, minute: bool) -> None:
+        if minute:
+            self.a_minute_passes(1000, 700)
         newest = [told for told in self.readings if told.charge.connector == connector]
         if newest:
             self.tell(newest[-1], name, pick)
@@ -188,7 +194,10 @@ class BelongingMachine(RuleBasedStateMachine):
         self.do(self.charger.read(told.charge.connector, told.register, told.at, transaction=transaction))
 
     @precondition(lambda self: self.running)
-    @rule(connector=connectors, name=st.sampled_from(("own", "own", "card", "another", "lost")), pick=picks)
+    @rule(connector=connectors, name=ends, pick=picks)
+    def a_car_leaves(self, connector: int, name: str, pick: int) -> None:
+        self.end(connector, name, pick)
+
     def end(self, connector: int, name: str, pick: int) -> None:
         charge = self.running.pop(connector, None)
         if charge is None:

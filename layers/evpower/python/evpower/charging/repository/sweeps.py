@@ -99,18 +99,22 @@ async def late_readings(conn: Conn, read_before: datetime, limit: int) -> list[s
     )
 
 
-async def waiting_stops(conn: Conn, now: datetime, intervals: int, limit: int) -> list[str]:
-    """Sessions with a stop that names only their card, without readings for so many sample intervals since it came."""
-    return await _ids(
-        conn,
+async def waiting_stops(conn: Conn, since: datetime, now: datetime, intervals: int, limit: int) -> list[str]:
+    """Sessions with a stop that names only their card, without readings for so many sample intervals since it came.
+
+    ``since`` bounds the readings that are looked through.
+    """
+    cursor = await conn.execute(
         """SELECT s.id FROM ocpp_transactions t JOIN charging_sessions s ON s.id = t.session_id
-            WHERE t.guess_state = 'waiting' AND t.guessed_received_at < %s - %s * s.sample_interval_s * interval '1 s'
-              AND NOT EXISTS (SELECT FROM ocpp_meter_values v
-                               WHERE v.session_id = s.id AND v.received_at > t.guessed_received_at
-                                 AND v.received_at > %s - %s * s.sample_interval_s * interval '1 s')
-            ORDER BY t.guessed_received_at LIMIT %s""",
-        (now, intervals, now, intervals, limit),
+            WHERE t.guess_state = 'waiting'
+              AND greatest(t.guessed_received_at,
+                           (SELECT max(v.received_at) FROM ocpp_meter_values v
+                             WHERE v.session_id = s.id AND v.received_at BETWEEN %(since)s AND %(now)s))
+                  < %(now)s - %(intervals)s * s.sample_interval_s * interval '1 second'
+            ORDER BY t.guessed_received_at LIMIT %(limit)s""",
+        {"since": since, "now": now, "intervals": intervals, "limit": limit},
     )
+    return [row["id"] for row in await cursor.fetchall()]
 
 
 async def waiting_on_connector(conn: Conn, station_id: str, connector_id: int) -> list[str]:

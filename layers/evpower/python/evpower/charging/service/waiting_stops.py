@@ -16,6 +16,8 @@ from evpower.charging.service.common import fence, lock_with_client
 from evpower.charging.service.stop_transaction import end_session
 from evpower.db import Conn
 
+_LONGEST_SILENCE = timedelta(days=1)  # beyond any three sample intervals
+
 
 async def use_waiting_stop(conn: Conn, client: Client, session: Session, why: str, now: datetime) -> Session | None:
     """Settle a session by the stop that waits for its transaction; None when there is none, or it cannot be its end.
@@ -66,7 +68,7 @@ async def use_waiting_stop(conn: Conn, client: Client, session: Session, why: st
 
 
 async def find_waiting(conn: Conn, now: datetime, limit: int) -> list[str]:
-    return await queries.waiting_stops(conn, now, OVERDUE_INTERVALS, limit)
+    return await queries.waiting_stops(conn, now - _LONGEST_SILENCE, now, OVERDUE_INTERVALS, limit)
 
 
 async def settle_waiting(conn: Conn, session_id: str, now: datetime) -> None:
