@@ -40,27 +40,38 @@ async def handle(charger: Charger, payload: Payload) -> Payload:
     if context is not None:
         charger.is_named(context.transaction_id)
         counted = belonging.counting(readings, context.charger_started_at, context.until)
-        reason = AFTER_STOP if len(counted) < len(readings) else None
+        reason = AFTER_STOP if _tells_more(context, readings, counted) else None
         if _is_of_another_connector(context, connector_id, readings, now):
             counted, reason = (), CONTRADICTION
     else:
         context = await _unnamed(charger, connector_id, transaction_id, readings, now)
         began_at = context.charger_started_at if context is not None else None
         counted, reason = belonging.not_before(readings, began_at, now), None
-    if context is None or not (counted or reason):
+        context = context if counted else None
+    if context is None:
         update = MeterUpdate(charger.station_id, charger.epoch, connector_id, transaction_id, None, now, readings)
         await charger.services.flush.store(update)
         return {}
     decision, update = judge(context, counted, now, epoch=charger.epoch, connector_id=connector_id)
     update = replace(update, transaction_id=transaction_id, readings=readings)  # as it was sent
-    if reason is None:
+    if counted and reason is None:
         _follow(charger, context, update, decision, await charger.services.flush.store(update))
-    else:
-        update = replace(update, meter=update.meter if counted else None, review=(*update.review, reason))
-        current = await _run(charger, lambda conn: charging.store_readings_apart(conn, update))
-        if counted:
-            _follow(charger, context, update, decision, current)
+        return {}
+    review = update.review if reason is None else (*update.review, reason)
+    update = replace(update, meter=update.meter if counted else None, review=review)
+    current = await _run(charger, lambda conn: charging.store_readings_apart(conn, update))
+    if counted:
+        _follow(charger, context, update, decision, current)
     return {}
+
+
+def _tells_more(context: MeterContext, readings: tuple[Reading, ...], counted: tuple[Reading, ...]) -> bool:
+    """Whether what is not counted tells of more than is known. Use case: the register of the stop comes once more."""
+    return len(counted) < len(readings) and any(
+        reading.energy_wh is not None and reading.energy_wh > context.meter.register_wh
+        for reading in readings
+        if reading not in counted
+    )
 
 
 def _is_of_another_connector(

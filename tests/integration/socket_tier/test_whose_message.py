@@ -123,6 +123,18 @@ async def test_a_reading_after_a_good_stop_is_kept_and_flagged(scene: Scene, lat
     assert await scene.reasons(session_id) == ["readings_after_stop"]
 
 
+async def test_the_register_of_the_stop_once_more_is_no_reason_to_look(scene: Scene) -> None:
+    session_id, transaction = await scene.begin(A, 0)
+    scene.driver.wait(minutes=30)
+    await scene.charger.stop(transaction, 600)
+    for register in (600, 590):
+        scene.driver.wait(seconds=1)
+        await scene.charger.read(1, register, transaction=transaction)
+    assert not (await scene.session(session_id)).needs_review
+    kept = await scene.row("SELECT count(*) AS n FROM ocpp_meter_values WHERE session_id = %s", session_id)
+    assert kept["n"] == 2
+
+
 async def test_staff_who_closed_the_review_are_not_asked_again_for_each_late_reading(scene: Scene) -> None:
     session_id, transaction = await scene.begin(A, 0)
     scene.driver.wait(minutes=30)

@@ -10,6 +10,8 @@ from evpower.db import Conn
 
 # One statement per flush, whatever the size of the batch, with two JSON documents as its parameters: they are written
 # in a small part of the time that adapting arrays of the same values takes, and the statement needs no planning anew.
+# A charge whose own StopTransaction told its end does not move, whatever a process has in memory (decisions/0014); the
+# subquery is only looked at for sessions that have ended.
 # The epoch keeps a process that lost the station from overwriting the meter that its successor maintains.
 # What it answers is nearly always nothing: which sessions it did not find live under this epoch.
 _FLUSH = """
@@ -43,8 +45,8 @@ UPDATE charging_sessions s
   JOIN stations st ON st.id = u.station
  WHERE s.id = u.session AND st.connection_epoch = u.epoch
    AND (s.state IN ('pending', 'charging', 'stopping')
-        OR NOT EXISTS (SELECT FROM ocpp_transactions t WHERE t.id = s.ocpp_transaction_id AND t.status = 'stopped'
-                          AND t.stop_plausible IS NOT FALSE))
+        OR (SELECT t.status = 'stopped' AND t.stop_plausible IS NOT FALSE FROM ocpp_transactions t
+             WHERE t.id = s.ocpp_transaction_id) IS NOT TRUE)
 RETURNING s.id, s.state)
 SELECT u.session FROM updates u
  WHERE NOT EXISTS (SELECT FROM written w WHERE w.id = u.session AND w.state IN ('pending', 'charging', 'stopping'))"""
