@@ -7,7 +7,7 @@ are replaced by what is known (:func:`evpower.charging.service.complete_start`).
 
 from evpower.charging import members
 from evpower.charging import service as charging
-from evpower.charging.models import ReceivedStart, TransactionStarted
+from evpower.charging.models import ReceivedStart, StartTransaction, TransactionStarted
 from evpower.charging.service import TagVerdict
 from evpower.db import Conn
 from evpower.reservations import service as reservations
@@ -35,10 +35,17 @@ async def handle(charger: Charger, payload: Payload) -> Payload:
         as_sent=members.fingerprint(sent if isinstance(sent, dict) else payload, _CONTENT),
     )
 
+    async def prepare(conn: Conn) -> StartTransaction | None:
+        completed = await charging.complete_start(conn, received)
+        if completed is not None:
+            await charging.settle_before_start(conn, completed)
+        return completed
+
+    message = await charger.services.database.run(prepare)
+    if message is None:
+        raise CallFault(rpc.PROPERTY_VIOLATION, f"connectorId must be 1 to {values.MAX_CONNECTOR}")
+
     async def work(conn: Conn) -> TransactionStarted:
-        message = await charging.complete_start(conn, received)
-        if message is None:
-            raise CallFault(rpc.PROPERTY_VIOLATION, f"connectorId must be 1 to {values.MAX_CONNECTOR}")
         started = await charging.start_transaction(conn, message)
         if not started.repeated:
             begun = Begun(
@@ -54,7 +61,7 @@ async def handle(charger: Charger, payload: Payload) -> Payload:
 
     started = await charger.services.database.run(work)
     charger.transactions.pop(started.transaction_id, None)
-    charger.unnamed.clear()
+    charger.another_begins(message.connector_id)
     charger.tell_changed()
     charger.dispatch_later(started.command_id)
     verdict = TagVerdict(started.id_tag_status, started.expires_at, started.parent_id_tag)

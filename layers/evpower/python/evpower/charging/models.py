@@ -61,6 +61,12 @@ NO_TIME = "unreadable_timestamp"
 """Flag of a reading whose moment cannot be read: that of its receipt counts."""
 TRANSACTION_DATA = "transaction_data"
 """Flag of a reading that came with StopTransaction."""
+AFTER_STOP = "readings_after_stop"
+"""Reason of a review: readings that name the charge came after it was over, and are not billed."""
+CONTRADICTION = "readings_contradict"
+"""Reason of a review: readings name the charge, but their connector and register are those of another one."""
+BY_CARD = "stop_by_card"
+"""Reason of a review, and source of a settlement: a StopTransaction was taken for the charge's by its card alone."""
 
 
 class Reading(Record, frozen=True):

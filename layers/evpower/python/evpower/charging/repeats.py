@@ -56,7 +56,7 @@ def may_be_another_attempt(earlier: Earlier, message_id: str | None, *, told_tim
     that is repeated stays one.
     """
     return (
-        earlier.status == "active"
+        earlier.status != "stopped"
         and earlier.session_id is None
         and earlier.id_tag_status != "Accepted"
         and not (told_time and not meter.clock_is_dead(earlier.started_at, earlier.received_at))

@@ -26,6 +26,8 @@ class MeterContext:
         charger_started_at: when the transaction began by the charger's clock.
         max_power_w: most that the connector can deliver.
         gaps: what its readings show of the charger's interval.
+        until: readings dated later are not of this charge, which is over (:mod:`evpower.charging.belonging`); None:
+            any counts.
         clear: until where no reading can come near a limit; follows from the terms.
     """
 
@@ -45,6 +47,7 @@ class MeterContext:
     meter: MeterState
     charger_started_at: datetime | None = None
     gaps: Gaps = field(default_factory=Gaps)
+    until: datetime | None = None
     clear: "Clear" = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

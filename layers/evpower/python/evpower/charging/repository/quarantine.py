@@ -70,6 +70,17 @@ async def is_known(conn: Conn, station_id: str, action: str, fingerprint: str) -
     return await cursor.fetchone() is not None
 
 
+async def id_of(conn: Conn, station_id: str, action: str, fingerprint: str) -> int:
+    """Id of a message that stands here."""
+    cursor = await conn.execute(
+        "SELECT id FROM quarantined_messages WHERE station_id = %s AND action = %s AND fingerprint = %s",
+        (station_id, action, fingerprint),
+    )
+    row = await cursor.fetchone()
+    assert row is not None
+    return int(row["id"])
+
+
 async def get(conn: Conn, message_id: int, *, lock: bool = False) -> QuarantinedMessage | None:
     cursor = await conn.execute(
         f"SELECT {COLUMNS} FROM quarantined_messages WHERE id = %s{' FOR UPDATE' if lock else ''}",  # noqa: S608 - constant parts

@@ -238,6 +238,20 @@ async def flag_for_review(conn: Conn, session_id: str, reasons: list[str], now: 
     )
 
 
+async def flag_once(conn: Conn, session_id: str, reasons: list[str], now: datetime) -> None:
+    """:func:`flag_for_review`, unless the session has been flagged for these reasons before.
+
+    Use case: a charger names an ended charge for hours. Staff who have closed its review are not asked again.
+    """
+    await conn.execute(
+        """UPDATE charging_sessions
+              SET needs_review = true, updated_at = %(now)s,
+                  review_reasons = ARRAY(SELECT DISTINCT unnest(review_reasons || %(reasons)s::text[]) ORDER BY 1)
+            WHERE id = %(id)s AND NOT review_reasons @> %(reasons)s::text[]""",
+        {"id": session_id, "reasons": reasons, "now": now},
+    )
+
+
 async def close(
     conn: Conn,
     session: Session,

@@ -6,12 +6,14 @@ from evpower.charging.service.meter_updates import (
     auto_stop,
     extend_reserve,
     flush_readings,
+    is_transaction,
     meter_context,
     quarantine_readings,
+    running_on,
     sampling_changed,
     sampling_observed,
     stop_closed,
-    unnamed_transaction,
+    store_readings_apart,
 )
 from evpower.charging.service.quarantine import (
     AlreadyDecided,
@@ -28,6 +30,7 @@ from evpower.charging.service.stop import remote_start_rejected, remote_stop_rej
 from evpower.charging.service.stop_transaction import has_transaction, stop_transaction, stop_verdict
 from evpower.charging.service.sweeps import SWEEPS, Sweep
 from evpower.charging.service.tags import TagVerdict, authorize, forget_client, start_verdict
+from evpower.charging.service.waiting_stops import settle_before_start
 
 __all__ = [
     "SWEEPS",
@@ -54,6 +57,7 @@ __all__ = [
     "get_session",
     "has_transaction",
     "history",
+    "is_transaction",
     "lock_pending",
     "meter_context",
     "places_to_go_on",
@@ -63,8 +67,10 @@ __all__ = [
     "remote_stop_rejected",
     "remove_card",
     "request_stop",
+    "running_on",
     "sampling_changed",
     "sampling_observed",
+    "settle_before_start",
     "start",
     "start_again",
     "start_transaction",
@@ -72,5 +78,5 @@ __all__ = [
     "stop_closed",
     "stop_transaction",
     "stop_verdict",
-    "unnamed_transaction",
+    "store_readings_apart",
 ]

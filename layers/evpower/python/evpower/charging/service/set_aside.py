@@ -37,6 +37,8 @@ async def end_by_set_aside_stop(
     row = await meter_values.context_row(conn, session.station_id, transaction.id)
     power = max_power_w(row["connector_power_kw"] if row else None)
     found = await quarantine.open_since(conn, session.station_id, STOP, transaction.received_at, _MOST_MESSAGES)
+    # One that names only the card, and that readings refuted, is for staff (evpower.charging.service.waiting_stops).
+    found = [message for message in found if message.id != transaction.guessed_message_id]
     fitting = [message for message in found if await _fits(conn, message, session, transaction, power)]
     if len(fitting) != 1:
         return None

@@ -11,8 +11,9 @@ import psycopg
 from msgspec.structs import replace
 
 from evpower.accounts.models import Client
-from evpower.charging import members, meter, repeats
+from evpower.charging import belonging, members, meter, repeats
 from evpower.charging.models import (
+    AFTER_STOP,
     NO_TIME,
     TRANSACTION_DATA,
     UNUSABLE,
@@ -27,6 +28,7 @@ from evpower.charging.models import (
 )
 from evpower.charging.repository import meter_values, quarantine, sessions, transactions
 from evpower.charging.repository.transactions import Transaction
+from evpower.charging.service import stops_by_card
 from evpower.charging.service.common import fence, lock_with_client, max_power_w, unreadable_reasons
 from evpower.charging.service.meter_updates import quarantine_readings
 from evpower.charging.service.settle import BY_TRANSACTION, settle
@@ -40,36 +42,36 @@ REPLAYED = "charge_replayed"
 _DATA_UNUSABLE = "transaction_data_unusable"
 _STOP = "StopTransaction"
 _CONTENT = ("transactionId", "meterStop", "timestamp", "idTag", "reason")
+_UNKNOWN = "unknown transaction id"
 
 
 async def stop_transaction(conn: Conn, message: StopTransaction) -> TransactionStopped:
     """Close the transaction and settle its session, or keep a message that nothing explains.
 
     Use cases: a repeat (the charger did not see the answer) changes nothing; a stop that comes after a sweep closed
-    the session books the difference; an unknown, -1 or huge id is quarantined and shown to operators.
+    the session books the difference; an unknown, -1 or huge id is quarantined and shown to operators, and waits where
+    its card tells whose end it may be.
 
     Raises:
         ConnectionLost: the station has connected elsewhere.
     """
     await fence(conn, message.station_id, message.epoch)
-    transaction, matched = await _find(conn, message)
-    if matched and await quarantine.is_known(conn, message.station_id, _STOP, _fingerprint(message)):
-        # Use case: the answer to a stop that names only its card was lost, and the card's next charge has begun where
-        # the last one ended. A repeat must not end it; whether it is one, somebody has to tell.
-        await _quarantine(conn, message, "unknown transaction id", reopens=(*DECIDED, "automatic"))
-        return TransactionStopped(None, quarantined=True)
+    transaction = await _named(conn, message)
     if transaction is None:
-        await _quarantine(conn, message, "unknown transaction id")
-        return TransactionStopped(None, quarantined=True)
+        return await _without_id(conn, message)
     if transaction.session_id is None:
         return await _stop_without_session(conn, transaction, message)
     client, session = await lock_with_client(conn, transaction.session_id)
     transaction = await transactions.lock(conn, transaction.id)
     if transaction.status == "stopped":
         return await _stop_again(conn, transaction, message)
-    if matched:
-        await _quarantine(conn, message, "unknown transaction id", f"matched transaction {transaction.id} by its tag")
-    await _close(conn, transaction, message)
+    if transaction.status == "ended_without_stop" and not belonging.own_stop_is_possible(
+        message, await transactions.next_begin(conn, transaction)
+    ):
+        await _quarantine(conn, message, f"it tells of the time after transaction {transaction.id} was over")
+        await sessions.flag_for_review(conn, session.id, [AFTER_STOP], message.received_at)
+        return TransactionStopped(session.id, quarantined=True)
+    await _close(conn, transaction, message, is_plausible=await _is_plausible(conn, session, transaction, message))
     if session.ocpp_transaction_id != transaction.id:
         await transactions.flag_for_review(conn, transaction.id, "transaction is not the session's")
         return TransactionStopped(session.id)
@@ -129,34 +131,36 @@ async def stop_verdict(conn: Conn, message: StopTransaction) -> TagVerdict | Non
     return await authorize(conn, message.station_id, message.id_tag, message.received_at)
 
 
-async def _find(conn: Conn, message: StopTransaction) -> tuple[Transaction | None, bool]:
-    """The transaction, and whether it was found by its tag only.
-
-    Use case: the charger stops before it saw the answer to its StartTransaction, so it has no id to name. The one
-    transaction that runs with this tag on this station is meant, unless the stop is older than it: then it is that of
-    an earlier charge with the same card.
-    """
-    if 0 < message.transaction_id < 2**31:
-        found = await transactions.get(conn, message.station_id, message.transaction_id)
-        if found is not None:
-            return found, False
-    if message.id_tag:
-        candidates = await transactions.active_with_tag(conn, message.station_id, message.id_tag)
-        if len(candidates) == 1 and _may_end(candidates[0], message):
-            return candidates[0], True
-    return None, False
+async def _named(conn: Conn, message: StopTransaction) -> Transaction | None:
+    if not 0 < message.transaction_id < 2**31:
+        return None
+    return await transactions.get(conn, message.station_id, message.transaction_id)
 
 
-def _may_end(transaction: Transaction, message: StopTransaction) -> bool:
-    """Whether a stop that names no id of ours can be the end of ``transaction``; both times are the charger's."""
-    if message.meter_stop_wh is None:
-        return False
-    tells_time = message.stopped_at is not None and not (
-        meter.clock_is_dead(message.stopped_at, message.received_at)
-        or meter.clock_is_dead(transaction.started_at, transaction.received_at)
-    )
-    is_older = tells_time and message.stopped_at is not None and message.stopped_at < transaction.started_at
-    return message.meter_stop_wh >= transaction.meter_start and not is_older
+async def _without_id(conn: Conn, message: StopTransaction) -> TransactionStopped:
+    """A stop that names no transaction of ours: kept, and where its card tells whose end it may be, it waits there."""
+    known = await quarantine.is_known(conn, message.station_id, _STOP, _fingerprint(message))
+    transaction = await stops_by_card.find(conn, message)
+    if transaction is None or known:
+        # Use case: the answer to a stop that names only its card was lost, and the card's next charge has begun where
+        # the last one ended. A repeat must not end it; whether it is one, somebody has to tell.
+        reopens = (*DECIDED, "automatic") if transaction is not None else DECIDED
+        await _quarantine(conn, message, _UNKNOWN, reopens=reopens)
+        return TransactionStopped(None, quarantined=True)
+    if transaction.session_id is None:
+        await _quarantine(conn, message, _UNKNOWN, f"matched transaction {transaction.id} by its tag")
+        return await _stop_without_session(conn, transaction, message)
+    await lock_with_client(conn, transaction.session_id)
+    transaction = await transactions.lock(conn, transaction.id)
+    if transaction.status != "stopped":
+        message_id = await _quarantine(
+            conn, message, f"{_UNKNOWN}; by its card it may be the end of transaction {transaction.id}"
+        )
+        await transactions.guess(conn, transaction.id, message, message_id)
+        await _store_data(conn, transaction, message)
+        return TransactionStopped(transaction.session_id)
+    await _quarantine(conn, message, _UNKNOWN)
+    return TransactionStopped(None, quarantined=True)
 
 
 async def _stop_without_session(conn: Conn, transaction: Transaction, message: StopTransaction) -> TransactionStopped:
@@ -199,11 +203,51 @@ async def _stop_again(conn: Conn, transaction: Transaction, message: StopTransac
     return TransactionStopped(transaction.session_id, repeated=True)
 
 
-async def _close(conn: Conn, transaction: Transaction, message: StopTransaction) -> None:
+async def _close(
+    conn: Conn, transaction: Transaction, message: StopTransaction, *, is_plausible: bool | None = None
+) -> None:
     """Write the end of a transaction, and store its transactionData beside the readings that came live."""
     named_id = message.transaction_id == transaction.id
     as_sent = _fingerprint(message) if message.unreadable else None
-    await transactions.stop(conn, transaction.id, message, named_id=named_id, as_sent=as_sent)
+    await transactions.stop(
+        conn, transaction.id, message, named_id=named_id, as_sent=as_sent, is_plausible=is_plausible
+    )
+    if transaction.guess_state == "waiting":
+        await _supersede_guess(conn, transaction, message)
+    await _store_data(conn, transaction, message)
+
+
+async def _supersede_guess(conn: Conn, transaction: Transaction, message: StopTransaction) -> None:
+    """The charger's own stop came. The one that named only the card is explained if it told the same register."""
+    await transactions.decide_guess(conn, transaction.id, "superseded")
+    if transaction.guessed_message_id is None or transaction.guessed_meter_stop != message.meter_stop_wh:
+        return  # what it tells of, somebody has to find out
+    kept = await quarantine.get(conn, transaction.guessed_message_id, lock=True)
+    if kept is not None and kept.resolved_at is None:
+        await quarantine.resolve(
+            conn,
+            kept.id,
+            resolved_as="automatic",
+            actor="system",
+            note=f"transaction {transaction.id} ended with this register by a stop of its own",
+            transaction_id=transaction.id,
+            now=message.received_at,
+        )
+
+
+async def _is_plausible(conn: Conn, session: Session, transaction: Transaction, message: StopTransaction) -> bool:
+    """Whether meterStop can be the end of the charge; ``session`` as it was before this stop."""
+    if message.meter_stop_wh is None:
+        return False
+    row = await meter_values.context_row(conn, session.station_id, transaction.id)
+    elapsed = message.received_at - (session.charging_started_at or session.created_at)
+    bound = max_power_w(row["connector_power_kw"] if row else None)
+    return belonging.meter_stop_is_plausible(
+        message.meter_stop_wh, transaction.meter_start, session.energy_wh, elapsed, bound
+    )
+
+
+async def _store_data(conn: Conn, transaction: Transaction, message: StopTransaction) -> None:
     if message.readings:
         readings = tuple(replace(reading, flags=(*reading.flags, TRANSACTION_DATA)) for reading in message.readings)
         update = MeterUpdate(
@@ -358,14 +402,16 @@ async def _quarantine(
     resolution: str | None = None,
     *,
     reopens: Collection[str] = DECIDED,
-) -> None:
+) -> int:
+    """Keep the message; its id there. Staff hear of one that they have not seen."""
+    fingerprint = _fingerprint(message)
     to_look_at = await quarantine.insert(
         conn,
         station_id=message.station_id,
         action=_STOP,
         reason=reason,
         payload=message.raw,
-        fingerprint=_fingerprint(message),
+        fingerprint=fingerprint,
         resolution=resolution,
         now=message.received_at,
         reopens=reopens,
@@ -380,3 +426,4 @@ async def _quarantine(
             payload={"transaction_id": message.transaction_id, "reason": reason},
             charger_at=message.stopped_at,
         )
+    return await quarantine.id_of(conn, message.station_id, _STOP, fingerprint)
