@@ -19,8 +19,8 @@ import msgspec
 import orjson
 from msgspec.structs import replace
 
-from evpower.charging.models import Reading
-from socket_tier.timestamps import parse_time
+from evpower.charging import members
+from evpower.charging.models import NO_TIME, Reading
 
 ENERGY = "Energy.Active.Import.Register"
 INTERVAL = "Energy.Active.Import.Interval"
@@ -28,7 +28,6 @@ SIGNED = "signed"
 UNREADABLE = "unreadable_value"
 UNKNOWN_UNIT = "unknown_unit"
 OUT_OF_RANGE = "out_of_range"
-NO_TIME = "unreadable_timestamp"
 BEGIN = "begin_register"
 
 _TENTH = Decimal("0.1")
@@ -170,7 +169,7 @@ def _entry(entry: Mapping[str, Any]) -> Reading:
         )
         for sample in entry["sampledValue"]
     ]
-    return reading(parse_time(entry["timestamp"]), samples, raw_text(entry))
+    return reading(members.moment(entry.get("timestamp")), samples, raw_text(entry))
 
 
 def reading(sampled_at: datetime | None, samples: Sequence[Sample], raw: str) -> Reading:

@@ -59,6 +59,8 @@ def begin(meter_start_wh: Decimal, received_at: datetime, started_at: datetime |
 
 def scaled(readings: Iterable[Reading], factor: int) -> tuple[Reading, ...]:
     """Readings of a register that counts ``factor`` Wh where it says one (staff confirmed it for the station)."""
+    if factor == 1:
+        return tuple(readings)
     return tuple(
         reading if reading.energy_wh is None else replace(reading, energy_wh=reading.energy_wh * factor)
         for reading in readings
