@@ -93,7 +93,7 @@ async def ended(story: Story, session_id: str, som: str, *, flagged: bool) -> li
         {"reason": 5, "vendor": {}},
         {"transactionData": sample(26_000)[0]},
     ],
-    ids=str,
+    ids=lambda members: ", ".join(members) or "as it should be",
 )
 async def test_a_stop_in_another_form_is_billed_as_what_it_says(
     tier: SocketTier, story: Story, charger: RawCharger, members: dict[str, Any]
