@@ -42,20 +42,20 @@ async def charger(tier: SocketTier, network: Network) -> AsyncIterator[RawCharge
         yield socket
 
 
-async def age(story: Story) -> None:
-    """Let the charge have begun six hours ago."""
+async def age(story: Story, by: str = "6 hours") -> None:
+    """Let the charge have begun so long ago."""
 
     async def work(conn: Conn) -> None:
-        six_hours = "interval '6 hours'"
+        span = f"interval '{by}'"
         await conn.execute(
-            f"""UPDATE charging_sessions SET created_at = created_at - {six_hours},
-                       charging_started_at = charging_started_at - {six_hours},
-                       last_meter_at = last_meter_at - {six_hours},
-                       last_meter_charger_at = last_meter_charger_at - {six_hours}"""
+            f"""UPDATE charging_sessions SET created_at = created_at - {span},
+                       charging_started_at = charging_started_at - {span},
+                       last_meter_at = last_meter_at - {span},
+                       last_meter_charger_at = last_meter_charger_at - {span}"""
         )
         await conn.execute(
-            f"""UPDATE ocpp_transactions SET started_at = started_at - {six_hours},
-                       received_at = received_at - {six_hours}"""
+            f"""UPDATE ocpp_transactions SET started_at = started_at - {span},
+                       received_at = received_at - {span}"""
         )
 
     await story.db.run(work)
