@@ -12,7 +12,7 @@ _COLUMNS = (
     "session_id, id_tag_status, status, meter_stop, stopped_at, stop_received_at, repetition, start_message_id, "
     "stop_named_id"
 )
-_CONTENT = """station_id = %(station)s AND connector_id = %(connector)s AND upper(id_tag) = upper(%(tag)s)
+_CONTENT = """station_id = %(station)s AND connector_id = %(connector)s AND id_tag_folded = upper(%(tag)s)
     AND meter_start = %(start)s
     AND (repetition = 0 AND started_at = %(said)s OR repetition > 0 AND said_at = %(said)s)"""
 
@@ -53,7 +53,7 @@ async def insert(conn: Conn, message: StartTransaction) -> tuple[Transaction, bo
         f"""INSERT INTO ocpp_transactions (station_id, connector_id, id_tag, meter_start, started_at, received_at,
                    start_message_id)
             VALUES (%(station)s, %(connector)s, %(tag)s, %(start)s, %(said)s, %(received)s, %(message)s)
-            ON CONFLICT (station_id, connector_id, upper(id_tag), meter_start, started_at) DO NOTHING
+            ON CONFLICT DO NOTHING
             RETURNING {_COLUMNS}""",  # noqa: S608 - constant column list
         _content(message),
     )
@@ -149,7 +149,7 @@ async def lock(conn: Conn, transaction_id: int) -> Transaction:
 async def active_with_tag(conn: Conn, station_id: str, id_tag: str) -> list[Transaction]:
     cursor = await conn.execute(
         f"""SELECT {_COLUMNS} FROM ocpp_transactions
-             WHERE station_id = %s AND status = 'active' AND upper(id_tag) = upper(%s) LIMIT 2""",  # noqa: S608 - constant column list
+             WHERE station_id = %s AND status = 'active' AND id_tag_folded = upper(%s) LIMIT 2""",  # noqa: S608 - constant column list
         (station_id, id_tag),
     )
     return [Transaction(**row) for row in await cursor.fetchall()]
