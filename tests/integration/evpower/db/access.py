@@ -1,7 +1,7 @@
 """Who may do what with the rows of each table: the expectations of ``test_access_matrix``, written by hand.
 
 Each table holds one row that is the first client's, or lies at a station of the first admin (``mine``), and one of the
-others (``theirs``). An expectation names who reaches which of the two. Words are joined by a space (or) and ``&`` (and).
+others (``theirs``). An expectation says who reaches which of the two; words are joined by a space (or) and ``&`` (and).
 """
 
 from dataclasses import dataclass
@@ -112,6 +112,11 @@ _PUBLIC_STATION = (
     " is_available price_per_kwh session_fee currency tariff_plan_id firmware_version last_heartbeat_at"
     " registration_status ocpp_status created_at updated_at"
 )
+_OPERATED_STATION = (
+    "status price_per_kwh session_fee updated_at auth_key_hash auth_key_changed_at credentials_version"
+    " connected_instance connected_at connection_epoch security_profile requested_security_profile"
+    " security_profile_command_id"
+)
 _PUBLIC_CONNECTOR = "id station_id connector_number connector_type power_kw status error_code"
 _OWN_LIST = Access("own", "own", "own", "own")
 
@@ -157,10 +162,7 @@ TABLES: Final[dict[str, Access]] = {
         columns=(
             ("anon.SELECT", _PUBLIC_STATION),
             ("authenticated.SELECT", _PUBLIC_STATION),
-            (
-                "evpower_api.UPDATE",
-                "- id serial_number user_id location_id api_key api_key_expires_at created_at",
-            ),
+            ("evpower_api.UPDATE", _OPERATED_STATION),
         ),
     ),
     "connectors": Access(
@@ -191,10 +193,11 @@ TABLES: Final[dict[str, Access]] = {
     ),
     "session_reviews": Access("own", "own", worker=_ADDED_ONLY),
     # chargers
-    "ocpp_transactions": Access("own manager", update="own&manager"),
+    "ocpp_transactions": Access("caller own manager", update="own&manager"),
     "ocpp_meter_values": Access("own"),
     "station_commands": Access("caller own", "caller own", "own"),
     "ocpp_configuration": Access("own"),
+    "configuration_disputes": Access(),
     "station_events": Access("own", "own"),
     "station_messages": Access("own", worker=_ADDED_ONLY),
     "quarantined_messages": Access("own", update="own"),

@@ -44,6 +44,7 @@ INSERT INTO ocpp_meter_values (station_id, connector_id, raw) VALUES ('station-m
 INSERT INTO station_commands (id, station_id, action, session_id, expires_at, requested_by)
     VALUES ('command-mine', 'station-mine', 'RemoteStopTransaction', 'session-mine', now(), 'test');
 INSERT INTO ocpp_configuration (station_id, key) VALUES ('station-mine', 'Key');
+INSERT INTO configuration_disputes (station_id, key, wanted) VALUES ('station-mine', 'key', 'value');
 INSERT INTO station_events (station_id, type) VALUES ('station-mine', 'test');
 INSERT INTO station_messages (station_id, received_at, direction) VALUES ('station-mine', now(), 'event');
 INSERT INTO quarantined_messages (station_id, action, reason, payload, fingerprint)

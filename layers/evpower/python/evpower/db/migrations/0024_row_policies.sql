@@ -152,9 +152,9 @@ SELECT evpower_api_may('promo_codes', 'SELECT', '@caller IS NOT NULL');
 SELECT evpower_api_may('client_tariffs', 'SELECT', 'client_id = @caller');
 SELECT evpower_api_may('stations', 'UPDATE',
     '(SELECT public.evpower_sees_all_stations()) OR id IN (SELECT public.evpower_own_stations())',
-    columns => (SELECT string_agg(quote_ident(attname), ', ') FROM pg_attribute
-                 WHERE attrelid = 'stations'::regclass AND attnum > 0 AND NOT attisdropped AND attgenerated = ''
-                   AND attname <> ALL ('{id,serial_number,user_id,location_id,api_key,api_key_expires_at,created_at}')));
+    columns => 'status, price_per_kwh, session_fee, updated_at, auth_key_hash, auth_key_changed_at,
+        credentials_version, connected_instance, connected_at, connection_epoch, security_profile,
+        requested_security_profile, security_profile_command_id');
 -- A start locks the connector that it wants, whoever holds it; what it may write there, evpower_guard_connector judges
 -- as well, because a policy cannot compare the new row with the old one.
 SELECT evpower_api_may('connectors', 'UPDATE', '@caller IS NOT NULL',
@@ -212,6 +212,9 @@ BEGIN
             columns => CASE verb WHEN 'UPDATE' THEN 'discount_amount' END);
     END LOOP;
 
+    -- A driver goes on where the own charge has ended; managers look in all transactions for what a card has started.
+    PERFORM public.evpower_api_may('ocpp_transactions', 'SELECT',
+        '@own_station OR @manager OR ' || format(of_caller, 'session_id'));
     -- A driver's commands start and stop the own session.
     PERFORM public.evpower_api_may('station_commands', 'SELECT', '@own_station OR ' || format(of_caller, 'session_id'));
     PERFORM public.evpower_api_may('station_commands', 'INSERT', '@own_station OR '
@@ -226,8 +229,7 @@ BEGIN
 END
 $$;
 
--- Chargers: staff, at their stations. Cards are looked for in the transactions of all.
-SELECT evpower_api_may('ocpp_transactions', 'SELECT', '@own_station OR @manager');
+-- Chargers: staff, at their stations.
 SELECT evpower_api_may('ocpp_transactions', 'UPDATE', '@own_station AND @manager');
 SELECT evpower_api_may(name, 'SELECT', '@own_station') FROM unnest('{ocpp_meter_values,ocpp_configuration,station_events,
     quarantined_messages,station_messages,station_jobs,local_lists,local_list_entries,local_list_parts,charging_profiles,
