@@ -136,7 +136,7 @@ TABLES: Final[dict[str, Access]] = {
     "clients": Access(
         "caller system staff",
         "system manager",
-        "caller staff",
+        "caller manager",
         app="caller",
         app_writes=(("UPDATE", "caller"),),
         columns=(("authenticated.UPDATE", "name updated_at"),),
@@ -181,15 +181,18 @@ TABLES: Final[dict[str, Access]] = {
     "client_tariffs": Access("caller", app="caller"),
     # money
     "balance_topups": Access("caller system", "caller", "caller", app="caller"),
-    "payment_transactions_odengi": Access("caller manager own", "caller manager own", app="caller", worker=_ADDED_ONLY),
+    "payment_transactions_odengi": Access("caller manager own", "caller manager", app="caller", worker=_ADDED_ONLY),
     "payment_inbox": Access(),
     "topup_refunds": Access(),
     "pricing_history": Access("caller", "caller"),
     "charging_sessions": Access("caller own system", "caller", "caller own", app="caller"),
-    "settlements": Access("own", "caller own", worker=_ADDED_ONLY),
-    "write_offs": Access("", "caller own"),
+    "settlements": Access("own", "caller own&manager", worker=_ADDED_ONLY),
+    "write_offs": Access("", "caller own&manager"),
     "promo_code_usage": Access(
-        "caller own", "caller own", "caller own", columns=(("evpower_api.UPDATE", "discount_amount"),)
+        "caller own&manager",
+        "caller own&manager",
+        "caller own&manager",
+        columns=(("evpower_api.UPDATE", "discount_amount"),),
     ),
     "session_reviews": Access("own", "own", worker=_ADDED_ONLY),
     # chargers

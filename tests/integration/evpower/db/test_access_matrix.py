@@ -275,3 +275,27 @@ def test_an_adjustment_for_a_session_is_seen_with_the_session(owner: Conn) -> No
         as_api(owner, API["operator"])
         found = owner.execute("SELECT source_key FROM payment_transactions_odengi ORDER BY 1").fetchall()
         assert [row["source_key"] for row in found] == ["adjust:mine", "mine"]
+
+
+@pytest.mark.parametrize(
+    ("action", "station", "session", "is_allowed"),
+    [
+        ("RemoteStopTransaction", "station-mine", "session-mine", True),
+        ("Reset", "station-mine", "session-mine", False),
+        ("RemoteStopTransaction", "station-theirs", "session-mine", False),
+        ("RemoteStopTransaction", "station-theirs", "session-theirs", False),
+        ("RemoteStopTransaction", "station-mine", None, False),
+    ],
+)
+def test_a_driver_starts_and_stops_the_own_session_only(
+    owner: Conn, action: str, station: str, session: str | None, is_allowed: bool
+) -> None:
+    with owner.transaction(force_rollback=True):
+        as_api(owner, API["client"])
+        insert = """INSERT INTO station_commands (id, station_id, action, session_id, expires_at, requested_by)
+                    VALUES ('new', %s, %s, %s, now(), 'test')"""
+        if is_allowed:
+            owner.execute(insert, (station, action, session))
+        else:
+            with pytest.raises(pg.InsufficientPrivilege):
+                owner.execute(insert, (station, action, session))

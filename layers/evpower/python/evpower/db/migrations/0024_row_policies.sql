@@ -130,7 +130,7 @@ SELECT evpower_api_may('users', 'UPDATE', '@superadmin OR (@manager AND role = '
     columns => 'role, admin_id, name, is_active, updated_at');
 SELECT evpower_api_may('clients', 'SELECT', 'id = @caller OR @system OR @staff');
 SELECT evpower_api_may('clients', 'INSERT', '@system OR @manager');
-SELECT evpower_api_may('clients', 'UPDATE', 'id = @caller OR @system OR @staff', 'id = @caller OR @staff');
+SELECT evpower_api_may('clients', 'UPDATE', 'id = @caller OR @system OR @staff', 'id = @caller OR @manager');
 SELECT evpower_api_may('otp_codes', verb, '@system') FROM unnest('{SELECT,INSERT,UPDATE,DELETE}'::text[]) AS verb;
 SELECT evpower_api_may('refresh_tokens', verb, 'client_id = @caller OR @system OR @manager')
   FROM unnest('{SELECT,DELETE}'::text[]) AS verb;
@@ -191,24 +191,24 @@ BEGIN
     FOREACH verb IN ARRAY ARRAY['INSERT', 'UPDATE'] LOOP
         PERFORM public.evpower_api_may('balance_topups', verb, 'client_id = @caller');
     END LOOP;
-    -- Operators see what a session of their stations cost, adjustments included.
+    -- Operators see what a session of their stations cost, adjustments included; they move no money.
     PERFORM public.evpower_api_may('payment_transactions_odengi', 'SELECT',
         'client_id = @caller OR @manager OR (@staff AND (' || format(of_own_station, 'charging_session_id')
         || ' OR (SELECT true FROM public.session_reviews r WHERE r.ledger_id = payment_transactions_odengi.id)))');
     PERFORM public.evpower_api_may('payment_transactions_odengi', 'INSERT',
-        'client_id = @caller OR @manager OR (@staff AND ' || format(of_own_station, 'charging_session_id') || ')');
+        'client_id = @caller OR @manager');
     FOREACH verb IN ARRAY ARRAY['SELECT', 'INSERT'] LOOP
         PERFORM public.evpower_api_may('pricing_history', verb, 'client_id = @caller');
         PERFORM public.evpower_api_may('session_reviews', verb, '@staff AND ' || format(of_own_station, 'session_id'));
     END LOOP;
     PERFORM public.evpower_api_may('settlements', 'SELECT', '@staff AND ' || format(of_own_station, 'session_id'));
     PERFORM public.evpower_api_may('settlements', 'INSERT',
-        format(of_caller, 'session_id') || ' OR (@staff AND ' || format(of_own_station, 'session_id') || ')');
+        format(of_caller, 'session_id') || ' OR (@manager AND ' || format(of_own_station, 'session_id') || ')');
     PERFORM public.evpower_api_may('write_offs', 'INSERT',
-        'client_id = @caller OR (@staff AND ' || format(of_own_station, 'session_id') || ')');
+        'client_id = @caller OR (@manager AND ' || format(of_own_station, 'session_id') || ')');
     FOREACH verb IN ARRAY ARRAY['SELECT', 'INSERT', 'UPDATE'] LOOP
         PERFORM public.evpower_api_may('promo_code_usage', verb,
-            'client_id = @caller OR (@staff AND ' || format(of_own_station, 'session_id') || ')',
+            'client_id = @caller OR (@manager AND ' || format(of_own_station, 'session_id') || ')',
             columns => CASE verb WHEN 'UPDATE' THEN 'discount_amount' END);
     END LOOP;
 
@@ -218,7 +218,8 @@ BEGIN
     -- A driver's commands start and stop the own session.
     PERFORM public.evpower_api_may('station_commands', 'SELECT', '@own_station OR ' || format(of_caller, 'session_id'));
     PERFORM public.evpower_api_may('station_commands', 'INSERT', '@own_station OR '
-        || format(of_caller, 'session_id AND s.station_id = station_commands.station_id'));
+        || '(action IN (''RemoteStartTransaction'', ''RemoteStopTransaction'') AND '
+        || format(of_caller, 'session_id AND s.station_id = station_commands.station_id') || ')');
     PERFORM public.evpower_api_may('station_commands', 'UPDATE', '@own_station');
 
     -- Notifications are written with the fact that they tell, and read by the worker alone: the API sees the row that
