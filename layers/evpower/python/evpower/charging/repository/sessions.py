@@ -54,7 +54,7 @@ async def latest_by_tag(conn: Conn, station_id: str, id_tag: str) -> Session | N
     """The newest app session that was given this tag; tags are case-insensitive (OCPP 1.6 §7.15)."""
     return await _one(
         conn,
-        "station_id = %s AND upper(id_tag) = upper(%s) AND start_source = 'app' ORDER BY created_at DESC LIMIT 1",
+        "station_id = %s AND id_tag_folded = upper(%s) AND start_source = 'app' ORDER BY created_at DESC LIMIT 1",
         (station_id, id_tag),
     )
 
@@ -64,9 +64,9 @@ async def live_of_cards(conn: Conn, station_id: str, id_tag: str, parent_id_tag:
     cursor = await conn.execute(
         f"""SELECT {_COLUMNS} FROM charging_sessions s
              WHERE station_id = %(station)s AND {_LIVE} AND start_source = 'rfid'
-               AND (upper(id_tag) = upper(%(tag)s)
-                    OR EXISTS (SELECT FROM id_tags t WHERE upper(t.id_tag) = upper(s.id_tag)
-                                AND upper(t.parent_id_tag) = upper(%(parent)s)))""",  # noqa: S608 - constant parts
+               AND (id_tag_folded = upper(%(tag)s)
+                    OR EXISTS (SELECT FROM id_tags t WHERE t.id_tag_folded = s.id_tag_folded
+                                AND t.parent_id_tag_folded = upper(%(parent)s)))""",  # noqa: S608 - constant parts
         {"station": station_id, "tag": id_tag, "parent": parent_id_tag},
     )
     return [session_of(row) for row in await cursor.fetchall()]

@@ -14,7 +14,7 @@ _COLUMNS = (
     "stop_named_id, start_as_sent, stop_as_sent, ended_by, stop_plausible, guess_state, guessed_message_id, "
     "guessed_meter_stop, guessed_stopped_at, guessed_received_at, guessed_reason"
 )
-_CONTENT = """station_id = %(station)s AND connector_id = %(connector)s AND upper(id_tag) = upper(%(tag)s)
+_CONTENT = """station_id = %(station)s AND connector_id = %(connector)s AND id_tag_folded = upper(%(tag)s)
     AND meter_start = %(start)s
     AND (repetition = 0 AND started_at = %(said)s OR repetition > 0 AND said_at = %(said)s)"""
 _AS_SENT = "station_id = %(station)s AND start_as_sent = %(as_sent)s"
@@ -188,7 +188,7 @@ async def without_stop(conn: Conn, station_id: str, id_tag: str, limit: int) -> 
     """The newest transactions with this tag whose StopTransaction has not come."""
     cursor = await conn.execute(
         f"""SELECT {_COLUMNS} FROM ocpp_transactions
-             WHERE station_id = %s AND status <> 'stopped' AND upper(id_tag) = upper(%s)
+             WHERE station_id = %s AND status <> 'stopped' AND id_tag_folded = upper(%s)
              ORDER BY id DESC LIMIT %s""",  # noqa: S608 - constant column list
         (station_id, id_tag, limit),
     )

@@ -143,14 +143,14 @@ async def store_value(conn: Conn, station_id: str, key: str, value: str, now: da
     """The key's new value; keys are case-insensitive (OCPP 1.6 section 5.3), and one that was never read stays away."""
     await conn.execute(
         """UPDATE ocpp_configuration SET value = %s, read_at = %s, is_unknown = false
-            WHERE station_id = %s AND lower(key) = lower(%s)""",
+            WHERE station_id = %s AND key_folded = lower(%s)""",
         (value, now, station_id, key),
     )
 
 
 async def configuration(conn: Conn, station_id: str) -> dict[str, str]:
     cursor = await conn.execute(
-        "SELECT lower(key) AS key, value FROM ocpp_configuration WHERE station_id = %s AND value IS NOT NULL",
+        "SELECT key_folded AS key, value FROM ocpp_configuration WHERE station_id = %s AND value IS NOT NULL",
         (station_id,),
     )
     return {row["key"]: row["value"] for row in await cursor.fetchall()}
