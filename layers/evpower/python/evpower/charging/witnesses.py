@@ -110,6 +110,9 @@ def weigh(
 def _below(state: MeterState, stop_wh: Decimal, by_stop: Decimal | None, *, may_have_restarted: bool) -> Weighed:
     """The register of the end is below the last reading. ``by_stop``: its energy, if that is plausible."""
     by_readings = state.energy_wh
+    if by_stop == 0 and by_readings > 0:
+        # Use case: a charger ends each transaction with the register of its begin. What has risen does not stand there.
+        return Weighed(by_readings, (DIFFERS,), takes_register=False)
     fall = state.register_wh - stop_wh
     is_one_register = state.register_wh - start_wh(state) == by_readings
     if is_one_register and by_stop is not None:
