@@ -55,6 +55,14 @@ class EndReason(StrEnum):
     OPERATOR = "operator"
 
 
+class EnergySource(StrEnum):
+    """What the energy of a session is known from (column ``energy_source``). The last two are estimates."""
+
+    REGISTER = "register"
+    INTERVAL = "interval"  # Energy.Active.Import.Interval, summed
+    POWER = "power"  # Power.Active.Import over time
+
+
 UNUSABLE = "unusable_entry"
 """Flag of a reading that is kept as it came because its schema refuses it."""
 TRANSACTION_DATA = "transaction_data"
@@ -77,12 +85,30 @@ class Reading(Record, frozen=True):
     interval_wh: Decimal | None = None  # energy since the reading before, for chargers without a register
 
 
+class MeterMemory(Record, frozen=True, omit_defaults=True):
+    """What a meter remembers beside its register while there is something to remember (column ``meter_memory``).
+
+    ``power_wh``: energy by power over ``measured_s`` seconds; ``interval_wh``: sum of the interval energies of the
+    timestamps ``intervals``; ``left_wh``: the register before the present one (it fell, or another one is sent in turn),
+    with the session's energy and the times (server's, charger's) when it was left.
+    """
+
+    power_wh: Decimal = ZERO
+    measured_s: Decimal = ZERO
+    interval_wh: Decimal = ZERO
+    intervals: tuple[datetime, ...] = ()
+    left_wh: Decimal | None = None
+    left_energy_wh: Decimal = ZERO
+    left_since: datetime | None = None
+    left_since_charger: datetime | None = None
+
+
 class MeterState(Record, frozen=True):
     """Where the meter of one session stands; see :mod:`evpower.charging.meter`.
 
     ``register_wh`` is the last accepted register, ``candidate_wh`` an implausible one that the next reading confirms
     or refutes, ``energy_wh`` the billable energy so far, ``since`` the server time from which the next difference is
-    judged.
+    judged: that of the last reading that told energy. ``source`` is an :class:`EnergySource`, None before the first.
     """
 
     meter_start_wh: Decimal
@@ -96,6 +122,8 @@ class MeterState(Record, frozen=True):
     voltage_v: Decimal | None = None
     soc_percent: Decimal | None = None
     temperature_c: Decimal | None = None
+    source: str | None = None
+    memory: MeterMemory | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +173,9 @@ class Session:
     needs_review: bool
     correlation_id: str | None
     updated_at: datetime
+    energy_source: str | None = None
+    meter_memory: MeterMemory | None = None
+    register_factor: int = 1
 
     @property
     def client_id(self) -> str:
@@ -174,7 +205,14 @@ class Session:
             voltage_v=self.voltage_v,
             soc_percent=self.soc_percent,
             temperature_c=self.temperature_c,
+            source=self._source(),
+            memory=self.meter_memory,
         )
+
+    def _source(self) -> str | None:
+        """What the energy is known from; before this was written down it was always the register."""
+        moved = self.meter_current is not None and self.meter_current != max(self.meter_start or ZERO, ZERO)
+        return self.energy_source or (EnergySource.REGISTER if moved or self.energy_wh > 0 else None)
 
 
 @dataclass(frozen=True, slots=True)

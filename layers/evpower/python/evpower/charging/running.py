@@ -24,6 +24,7 @@ class MeterContext:
         started_at: server time from which minutes count and energy is plausible.
         charger_started_at: when the transaction began by the charger's clock.
         max_power_w: most that the connector can deliver.
+        register_factor: Wh that the register counts where it says 1, confirmed by staff.
         clear: until where no reading can come near a limit; follows from the terms.
     """
 
@@ -42,6 +43,7 @@ class MeterContext:
     sample_interval_s: int
     meter: MeterState
     charger_started_at: datetime | None = None
+    register_factor: int = 1
     clear: "Clear" = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -17,7 +17,8 @@ WITH updates AS MATERIALIZED (
     SELECT * FROM json_to_recordset(%s::json)
         AS u (session text, station text, epoch bigint, register numeric, candidate numeric, energy numeric,
               since timestamptz, charger timestamptz, power numeric, current numeric, voltage numeric, soc numeric,
-              temperature numeric, cost numeric, auto_stop timestamptz, review text, received timestamptz)),
+              temperature numeric, cost numeric, auto_stop timestamptz, review text, source text, memory jsonb,
+              received timestamptz)),
 stored AS (
     INSERT INTO ocpp_meter_values (station_id, connector_id, transaction_id, session_id, received_at, sampled_at,
         context, energy_wh, power_w, current_a, voltage_v, soc_percent, temperature_c, flags, raw)
@@ -31,10 +32,10 @@ written AS (
 UPDATE charging_sessions s
    SET meter_current = u.register, meter_candidate = u.candidate, energy_wh = u.energy, last_meter_at = u.since,
        last_meter_charger_at = u.charger, power_w = u.power, current_a = u.current, voltage_v = u.voltage,
-       soc_percent = u.soc, temperature_c = u.temperature,
+       soc_percent = u.soc, temperature_c = u.temperature, energy_source = u.source, meter_memory = u.memory,
        amount = CASE WHEN s.settlement_revision = 0 OR s.state IN ('pending', 'charging', 'stopping')
                      THEN coalesce(u.cost, s.amount) ELSE s.amount END,
-       auto_stop_at = CASE WHEN s.state = 'charging' THEN u.auto_stop ELSE s.auto_stop_at END,
+       auto_stop_at = CASE WHEN s.state = 'charging' THEN coalesce(u.auto_stop, s.auto_stop_at) ELSE s.auto_stop_at END,
        needs_review = s.needs_review OR u.review IS NOT NULL,
        review_reasons = CASE WHEN u.review IS NULL THEN s.review_reasons ELSE
            ARRAY(SELECT DISTINCT unnest(s.review_reasons || string_to_array(u.review, ',')) ORDER BY 1) END,

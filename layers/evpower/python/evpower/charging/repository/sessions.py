@@ -5,9 +5,10 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 from psycopg.types.json import Jsonb
 
-from evpower.charging.models import LimitType, MeterState, Session, SessionState
+from evpower.charging.models import LimitType, MeterMemory, MeterState, Session, SessionState
 from evpower.charging.settlement import Settlement
 from evpower.db import Conn
 from evpower.pricing.models import Price
@@ -22,6 +23,8 @@ def session_of(row: Mapping[str, Any]) -> Session:
     values["state"] = SessionState(values["state"])
     values["limit_type"] = LimitType(values["limit_type"])
     values["price"] = Price.from_json(values["price"])
+    memory = values["meter_memory"]
+    values["meter_memory"] = None if memory is None else msgspec.convert(memory, MeterMemory)
     return Session(**values)
 
 
@@ -133,6 +136,7 @@ async def begin_transaction(
     transaction_id: int,
     connector_id: int,
     meter: MeterState,
+    register_factor: int,
     began_at: datetime,
     auto_stop_at: datetime | None,
     state: SessionState | None,
@@ -144,6 +148,7 @@ async def begin_transaction(
               SET ocpp_transaction_id = %(transaction)s, connector_id = %(connector)s, meter_start = %(start)s,
                   meter_current = %(register)s, meter_candidate = NULL, energy_wh = 0, charging_started_at = %(began)s,
                   start_time = %(began)s, last_meter_at = %(since)s, last_meter_charger_at = %(charger)s,
+                  energy_source = NULL, meter_memory = NULL, register_factor = %(factor)s,
                   auto_stop_at = %(auto_stop)s, state = coalesce(%(state)s, state),
                   stop_time = CASE WHEN %(state)s::text IS NULL THEN stop_time END,
                   stop_reason = CASE WHEN %(state)s::text IS NULL THEN stop_reason END,
@@ -160,6 +165,7 @@ async def begin_transaction(
             "connector": connector_id,
             "start": meter.meter_start_wh,
             "register": meter.register_wh,
+            "factor": register_factor,
             "began": began_at,
             "since": meter.since,
             "charger": meter.since_charger,
@@ -189,7 +195,7 @@ async def set_meter(conn: Conn, session_id: str, meter: MeterState, now: datetim
         """UPDATE charging_sessions
               SET meter_current = %s, meter_candidate = %s, energy_wh = %s, last_meter_at = %s,
                   last_meter_charger_at = %s, power_w = %s, current_a = %s, voltage_v = %s, soc_percent = %s,
-                  temperature_c = %s, updated_at = %s
+                  temperature_c = %s, energy_source = %s, meter_memory = %s, updated_at = %s
             WHERE id = %s""",
         (
             meter.register_wh,
@@ -202,6 +208,8 @@ async def set_meter(conn: Conn, session_id: str, meter: MeterState, now: datetim
             meter.voltage_v,
             meter.soc_percent,
             meter.temperature_c,
+            meter.source,
+            None if meter.memory is None else Jsonb(msgspec.to_builtins(meter.memory)),
             now,
             session_id,
         ),

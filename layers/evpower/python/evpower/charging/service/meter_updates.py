@@ -49,6 +49,7 @@ async def meter_context(conn: Conn, station_id: str, transaction_id: int) -> Met
         sample_interval_s=session.sample_interval_s,
         meter=state,
         charger_started_at=row["transaction_began_at"],
+        register_factor=session.register_factor,
     )
 
 

@@ -200,12 +200,15 @@ async def _begin(
     now = message.received_at
     began_at = message.started_at if session.created_at <= message.started_at <= now else else_at or now
     overdue = timedelta(seconds=OVERDUE_INTERVALS * session.sample_interval_s)
+    station = await stations.resolve(conn, session.station_id)
+    factor = station.register_factor if station is not None else 1
     await sessions.begin_transaction(
         conn,
         session.id,
         transaction_id=transaction_id,
         connector_id=message.connector_id,
-        meter=meter.begin(message.meter_start_wh, began_at, message.started_at),
+        meter=meter.begin(message.meter_start_wh * factor, began_at, message.started_at),
+        register_factor=factor,
         began_at=began_at,
         auto_stop_at=now + overdue if state is SessionState.CHARGING else None,
         state=state,

@@ -17,6 +17,7 @@ from evpower.charging.models import (
     UNUSABLE,
     ZERO,
     EndReason,
+    EnergySource,
     MeterState,
     MeterUpdate,
     Reading,
@@ -209,18 +210,23 @@ async def _final_reading(conn: Conn, session: Session, transaction: Transaction,
     row = await meter_values.context_row(conn, session.station_id, transaction.id)
     bound = max_power_w(row["connector_power_kw"] if row else None)
     began_at = session.charging_started_at or session.created_at
-    state = session.meter() or meter.begin(transaction.meter_start, began_at, transaction.started_at)
-    if transaction.repetition > 0 and await _plays_an_earlier_charge(conn, transaction, message, bound):
+    factor = session.register_factor
+    stop_wh = message.meter_stop_wh * factor
+    state = session.meter() or meter.begin(transaction.meter_start * factor, began_at, transaction.started_at)
+    by_readings = state.energy_wh
+    if transaction.repetition > 0 and await _plays_an_earlier_charge(conn, transaction, message, bound, factor):
         state, found = replace(state, energy_wh=Decimal(0)), {REPLAYED}
     else:
         data = _data_in_order(state, transaction, message)
         said = transaction.started_at
-        state, faults = meter.apply_all(state, data or (), message.received_at, bound, began_at, said)
+        readings = meter.scaled(data or (), factor)
+        state, faults = meter.apply_all(state, readings, message.received_at, bound, began_at, said)
+        by_readings = state.energy_wh
         last_faults: tuple[str, ...] = ()
         # Use case: staff apply another stop to a charge that has ended. A register below the known one did not restart.
-        if transaction.status != "stopped" or message.meter_stop_wh >= state.register_wh:
+        if transaction.status != "stopped" or stop_wh >= state.register_wh:
             state, last_faults = meter.finish(
-                state, message.meter_stop_wh, message.stopped_at, message.received_at, bound, began_at, said
+                state, stop_wh, message.stopped_at, message.received_at, bound, began_at, said
             )
         found = {*faults, *last_faults} | ({_DATA_UNUSABLE} if data is None else set())
     if any(UNUSABLE in reading.flags for reading in message.readings):
@@ -236,7 +242,14 @@ async def _final_reading(conn: Conn, session: Session, transaction: Transaction,
             message.received_at,
             severity="warning",
             connector=session.connector_id,
-            payload={"session_id": session.id, "faults": reasons, "meter_stop": str(message.meter_stop_wh)},
+            payload={
+                "session_id": session.id,
+                "faults": reasons,
+                "meter_stop": str(message.meter_stop_wh),
+                "readings_wh": str(by_readings),
+                "stop_wh": str(stop_wh - state.meter_start_wh),
+                "billed_wh": str(state.energy_wh),
+            },
             charger_at=message.stopped_at,
         )
     updated = await sessions.get(conn, session.id)
@@ -253,7 +266,7 @@ def _data_in_order(state: MeterState, transaction: Transaction, message: StopTra
     """
     # The begin is known, and some chargers give it the time of the end.
     data = tuple(reading for reading in message.readings if reading.context != "Transaction.Begin")
-    if len({reading.sampled_at for reading in data}) == 1:
+    if len(data) > 1 and len({reading.sampled_at for reading in data}) == 1:
         # The clock stands still: what can have been delivered from one to the next nobody knows. The last tells all.
         data = tuple(reading for reading in data if reading.energy_wh is not None)[-1:]
     times = [state.since_charger, *(reading.sampled_at for reading in data)]
@@ -263,7 +276,7 @@ def _data_in_order(state: MeterState, transaction: Transaction, message: StopTra
         fell_back = fell_back or any(later < earlier for earlier, later in pairwise(said))
     if data and fell_back:
         return None
-    if state.since_charger is None or (not state.energy_wh and state.register_wh == max(transaction.meter_start, ZERO)):
+    if state.since_charger is None or state.source != EnergySource.REGISTER or _stands_at_begin(state):
         return data
     # What was counted live is not counted again. Use case: the register restarted in the middle of the charge, and the
     # entries from before it look as if it had jumped back.
@@ -271,11 +284,15 @@ def _data_in_order(state: MeterState, transaction: Transaction, message: StopTra
     return tuple(reading for reading in data if reading.sampled_at is None or reading.sampled_at > counted)
 
 
+def _stands_at_begin(state: MeterState) -> bool:
+    return not state.energy_wh and state.register_wh == max(state.meter_start_wh, ZERO)
+
+
 async def _plays_an_earlier_charge(
-    conn: Conn, transaction: Transaction, message: StopTransaction, max_power_w: Decimal
+    conn: Conn, transaction: Transaction, message: StopTransaction, max_power_w: Decimal, register_factor: int
 ) -> bool:
     """Whether a charger without a clock plays a charge from its queue again that was billed (decisions/0008)."""
-    energy = message.meter_stop_wh - transaction.meter_start
+    energy = (message.meter_stop_wh - transaction.meter_start) * register_factor
     return not repeats.could_deliver(
         energy, transaction.received_at, message.received_at, max_power_w
     ) and await transactions.same_stop_before(
