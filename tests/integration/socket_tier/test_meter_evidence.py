@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from evpower.charging import service as charging
 from evpower.charging.models import Session, SessionState
 from evpower.db import Conn, PooledDatabase
 from socket_tier.tier import SocketTier
@@ -241,3 +242,20 @@ async def test_a_register_that_counts_kwh_is_proposed_to_staff_and_multiplied_on
         session = await billed(story, session_id)
         assert (session.meter_start, session.energy_wh, session.final_amount) == (361_000, 1000, 10)
         assert not session.needs_review
+
+
+async def test_a_bill_by_an_estimate_is_corrected_by_the_stop_that_comes_after_all(
+    tier: SocketTier, story: Story
+) -> None:
+    async with RawCharger.open(url(tier)) as charger:
+        await charger.boot()
+        session_id, transaction = await begin(story, tier, charger, 5000, energy_kwh=Decimal(3))
+        await read(charger, transaction, value(1000, INTERVAL), ago=3000)
+        now = datetime.now(UTC)
+        await story.db.run(lambda conn: charging.remote_stop_rejected(conn, session_id, now))
+        session = await billed(story, session_id)
+        assert (session.energy_wh, session.final_amount, session.needs_review) == (1000, 10, True)
+        assert await reasons(story, session_id) == {"energy_estimated"}
+        await stop(charger, transaction, 5800)
+    session = await billed(story, session_id)
+    assert (session.energy_wh, session.final_amount, session.settlement_revision) == (800, 8, 2)
