@@ -104,7 +104,7 @@ def _below(state: MeterState, stop_wh: Decimal, by_stop: Decimal | None, *, may_
     if is_one_register and by_stop is not None:
         return Weighed(by_stop, (DIFFERS,) if fall > _ROUNDING_WH else (), takes_register=True)
     if fall <= ALLOWANCE_WH and stop_wh > state.register_wh / 2:
-        return Weighed(by_readings, (DIFFERS,) if fall > _ROUNDING_WH else (), takes_register=False)
+        return Weighed(by_readings, (), takes_register=False)  # jitter of a register, as in any reading
     if may_have_restarted and state.candidate_wh is None:
         # Use case: the register fell with the power, and only the end shows it. Nothing follows that could tell it from
         # a register of the session, which shows at least what the readings show; then that is the lower.
