@@ -72,11 +72,7 @@ async def settle(
         now=now,
     )
     await pricing.record_promo_use(
-        conn,
-        session.price,
-        client_id=client.id,
-        session_id=session.id,
-        discount=bill.discount_amount,
+        conn, session.price, client_id=client.id, session_id=session.id, discount=bill.discount_amount
     )
     await stations.release_connector(conn, session.id)
     _count(session, outcome, first=first, state=state, reason=reason, written_off_before=written_off_before)
