@@ -187,6 +187,8 @@ def judge(
     context: MeterContext, readings: tuple[Reading, ...], now: datetime, *, epoch: int, connector_id: int
 ) -> tuple[Decision, MeterUpdate]:
     """What a message does to a running transaction: what follows, what is stored. Pure: ``context`` stays."""
+    if context.register_factor != 1:
+        readings = meter.scaled(readings, context.register_factor)
     state, faults = meter.apply_all(
         context.meter, readings, now, context.max_power_w, context.started_at, context.charger_started_at
     )

@@ -117,3 +117,7 @@ def test_a_register_that_jumped_for_two_readings_is_left_again() -> None:
     state, _ = charge(1000, 1300, 501_300, 501_600, 1900, 2500)
     assert state.energy_wh == 1500
     assert bill(1000, 1300, 501_300, 501_600, stop=1900)[0] == 900
+
+
+def test_jitter_below_the_begin_leaves_the_readings() -> None:
+    assert bill(1000, 1100, stop=900) == (100, ())

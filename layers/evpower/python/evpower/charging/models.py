@@ -97,7 +97,7 @@ class MeterMemory(Record, frozen=True, omit_defaults=True):
     """What a meter remembers beside its register while there is something to remember (column ``meter_memory``).
 
     ``power_wh``: energy by power over ``measured_s`` seconds; ``interval_wh``: sum of the interval energies of the
-    timestamps ``intervals``; ``left_wh``: the register before the present one (it fell, or another one comes in turn),
+    timestamps ``intervals``; ``left_wh``: the register before the present one (it fell, or another is sent in turn),
     with the session's energy and the times (server's, charger's) when it was left.
     """
 
