@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from evpower.charging import autostop, meter, service
 from evpower.charging.models import (
+    FlushNumber,
     MeterUpdate,
     Reading,
     Session,
@@ -21,6 +22,7 @@ from evpower.charging.models import (
 )
 from evpower.clock import FrozenClock
 from evpower.db import Conn, Database
+from evpower.ids import new_id
 from tests.fakes.network import Network
 
 T = TypeVar("T")
@@ -100,7 +102,7 @@ class Driver:
             review=flags,
             auto_stop_at=self.now + timedelta(seconds=autostop.OVERDUE_INTERVALS * context.sample_interval_s),
         )
-        await self.run(lambda conn: service.flush_readings(conn, [update]))
+        await self.run(lambda conn: service.flush_readings(conn, FlushNumber(new_id(), 1), [update]))
 
     async def unplug(
         self,

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import orjson
 
 from evpower.charging import autostop
-from evpower.charging.models import EndReason, LimitType, MeterUpdate, SessionState
+from evpower.charging.models import EndReason, FlushNumber, FlushOutcome, LimitType, MeterUpdate, SessionState
 from evpower.charging.repository import meter_values, quarantine, sessions, transactions
 from evpower.charging.repository import sweeps as queries
 from evpower.charging.repository.sessions import session_of
@@ -20,7 +20,7 @@ from evpower.db import Conn
 from evpower.money import ZERO, som
 
 _STOP_AGAIN_AFTER = timedelta(minutes=1)
-_NONE: frozenset[int] = frozenset()
+_ALL_STORED = FlushOutcome()
 _NAMING_MEMORY = timedelta(days=7)
 
 
@@ -57,17 +57,20 @@ async def unnamed_transaction(conn: Conn, station_id: str, connector_id: int, no
     return await meter_values.unnamed_transaction(conn, station_id, connector_id, now - _NAMING_MEMORY, now)
 
 
-async def flush_readings(conn: Conn, batch: Sequence[MeterUpdate]) -> frozenset[int]:
+async def flush_readings(conn: Conn, number: FlushNumber, batch: Sequence[MeterUpdate]) -> FlushOutcome:
     """Store readings and bring the sessions' meters up to date; one statement whatever the size of the batch.
 
-    Returns:
-        Positions in ``batch`` whose session was not updated as a live one: it has ended, or the station has
-        connected elsewhere. Their readings are stored; what the caller knows of the session is out of date.
+    The same number may be sent again with the same batch when its outcome is unknown: it is stored once. Sessions that
+    are locked are left out, and their readings with them.
     """
-    stale = await meter_values.flush(conn, batch)
-    if not stale:
-        return _NONE
-    return frozenset(position for position, update in enumerate(batch) if update.session_id in stale)
+    locked, stale = await meter_values.flush(conn, number, batch)
+    if not locked and not stale:
+        return _ALL_STORED
+    sessions = [update.session_id for update in batch]
+    return FlushOutcome(
+        frozenset(position for position, session in enumerate(sessions) if session in locked),
+        frozenset(position for position, session in enumerate(sessions) if session in stale),
+    )
 
 
 async def quarantine_readings(conn: Conn, update: MeterUpdate, error: str) -> None:
