@@ -136,7 +136,11 @@ class Background:
             await asyncio.sleep(WATCH_S)
             now = time.monotonic()
             for name in [name for name, work in self.works.items() if work.stands(now)]:
-                log.error("background work stands and begins anew", extra={"work": name})
-                metrics.background_restarts.inc()
-                self.works[name].give_up(now)
-                self._again[name]()
+                self.restart(name)
+
+    def restart(self, name: str) -> None:
+        """Give up what this work does now and let it begin anew."""
+        log.error("background work stands and begins anew", extra={"work": name})
+        metrics.background_restarts.inc()
+        self.works[name].give_up(time.monotonic())
+        self._again[name]()

@@ -95,7 +95,7 @@ class MeterFlush:
         self._numbers = itertools.count(1)
         self._pending: list[_Item] = []
         self._flights: deque[_Flight] = deque()
-        self._aside: set[_Item] = set()
+        self.aside: set[_Item] = set()
         self._running: asyncio.Task[None] | None = None
         self._clock: asyncio.TimerHandle | None = None
         self._work = (background or Background()).register("meter flush", self._begin_anew)
@@ -129,7 +129,7 @@ class MeterFlush:
 
     async def drained(self) -> None:
         """Wait until nothing is pending (shutdown)."""
-        while self._running is not None or self._aside:
+        while self._running is not None or self.aside:
             if self._running is not None:
                 await asyncio.wait([self._running])
             else:
@@ -179,14 +179,14 @@ class MeterFlush:
         """Nobody waits longer than the patience, whatever the database does or does not."""
         self._clock = None
         oldest = time.monotonic() - self._patience_s
-        waiting = [*(item for flight in self._flights for item in flight.items), *self._aside, *self._pending]
+        waiting = [*(item for flight in self._flights for item in flight.items), *self.aside, *self._pending]
         late = [item for item in waiting if item.since <= oldest and item.done is not None]
         if late:
             log.error("meter values not stored in time", extra={"messages": len(late)})
             self._answer(late, Unstored("the readings could not be stored in time"))
             self._pending = [item for item in self._pending if item.done is not None]
-            self._aside = {item for item in self._aside if item.done is not None}
-        if self._running is not None or self._aside:
+            self.aside = {item for item in self.aside if item.done is not None}
+        if self._running is not None or self.aside:
             self._watch_patience()
 
     def _watch_patience(self) -> None:
@@ -243,13 +243,13 @@ class MeterFlush:
         """Use case: an operator's transaction, or one whose process is lost, holds the row of one session."""
         if item.done is not None:
             metrics.locked_rows.inc()
-            self._aside.add(item)
+            self.aside.add(item)
             asyncio.get_running_loop().call_later(item.pause_s, self._try_again, item)
             item.pause_s = min(item.pause_s * 2, _LONGEST_LOCKED_PAUSE_S)
 
     def _try_again(self, item: _Item) -> None:
-        if item in self._aside:
-            self._aside.discard(item)
+        if item in self.aside:
+            self.aside.discard(item)
             bisect.insort(self._pending, item, key=lambda other: other.since)  # before what its station sent since
             self._start()
 

@@ -9,7 +9,7 @@ sockets alive, so every answer has a deadline on our side as well. The server ge
 import asyncio
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Self
 
@@ -41,13 +41,13 @@ class NoAnswer(psycopg.OperationalError):
 
 
 class BoundedConnection(psycopg.AsyncConnection[Row]):
-    """Gives every answer ``answer_within_s`` seconds; without one it is thrown away, and ``on_silence`` hears of it.
+    """Gives every answer ``answer_within_s`` seconds; without one it is thrown away, and ``is_silent`` says why.
 
     A cancelled wait throws the connection away too: asking the server to cancel would be one more wait for it.
     """
 
     answer_within_s: float = 10.0
-    on_silence: Callable[["BoundedConnection[Any]"], None] | None = None
+    is_silent = False
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -85,8 +85,7 @@ class BoundedConnection(psycopg.AsyncConnection[Row]):
             # The server has not answered: neither a result nor an error.
             self.pgconn.finish()
             _log.warning("the database does not answer on a connection", extra={"seconds": limit})
-            if self.on_silence is not None:
-                self.on_silence(self)
+            self.is_silent = True
             raise NoAnswer(f"the database did not answer within {limit:g} s") from None
         except asyncio.CancelledError:
             if self.pgconn.transaction_status == pq.TransactionStatus.ACTIVE:

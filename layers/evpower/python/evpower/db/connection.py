@@ -161,7 +161,6 @@ class PooledDatabase:
         self._takes_once = settings.database_pooler == "session"
         self._lent: set[BoundedConnection[dict[str, Any]]] = set()
         self._replaced_at = 0.0
-        self._replacing: asyncio.Task[None] | None = None
         self.on_silence: Callable[[], None] = lambda: None
         self.pool: AsyncConnectionPool[BoundedConnection[dict[str, Any]]] = AsyncConnectionPool(
             settings.database_url.get_secret_value(),
@@ -178,21 +177,15 @@ class PooledDatabase:
 
     async def _configure(self, conn: BoundedConnection[dict[str, Any]]) -> None:
         conn.answer_within_s = self._settings.database_answer_timeout_s
-        conn.on_silence = self._on_silence
         if self._takes_once:
             await _enter(conn, self._settings.database_role, None, self._limits, local=False)
 
-    def _on_silence(self, conn: BoundedConnection[dict[str, Any]]) -> None:
+    async def _replace(self, conn: BoundedConnection[dict[str, Any]]) -> None:
+        """Throw away what may have fallen silent together with ``conn``, before anybody else waits for it in vain."""
         self.on_silence()
-        if conn.opened_at >= self._replaced_at and self._replacing is None:
+        if conn.opened_at >= self._replaced_at:
             self._replaced_at = time.monotonic()
-            self._replacing = asyncio.get_running_loop().create_task(self._replace())
-
-    async def _replace(self) -> None:
-        try:
             await self.pool.drain()
-        finally:
-            self._replacing = None
 
     async def open(self) -> None:
         await self.pool.open(wait=False)
@@ -205,6 +198,8 @@ class PooledDatabase:
                 yield conn
             finally:
                 self._lent.discard(conn)
+                if conn.is_silent:
+                    await self._replace(conn)
 
     @asynccontextmanager
     async def transaction(self, *, claims: Claims | None = None) -> AsyncIterator[Conn]:
@@ -256,8 +251,6 @@ class PooledDatabase:
 
     async def close(self) -> None:
         """Close every connection; work under way fails at once, as the caller has given it all the time there was."""
-        if self._replacing is not None:
-            self._replacing.cancel()
         for conn in list(self._lent):
             conn.sever()
         await self.pool.close(timeout=_CLOSE_WITHIN_S)
