@@ -23,6 +23,7 @@ STUCK_AFTER_S = 18.0
 WATCH_S = 1.0
 _BLAMED_FOR_S = 30.0  # longer than any loop waits for its next step, so that one which stands each time stays blamed
 _PAUSE_AFTER_END_S = 1.0
+_ATTEMPTS = 3
 
 
 class Work:
@@ -31,6 +32,8 @@ class Work:
     def __init__(self, name: str) -> None:
         self.name = name
         self.steps = 0
+        self.stuck_after_s = STUCK_AFTER_S
+        self.given_up = 0  # steps since the last one that ended
         self._since: float | None = None
         self._number = 0
         self._blamed_until = 0.0
@@ -54,11 +57,12 @@ class Work:
             if number == self._number:  # else it was given up, and another has begun
                 self._since = None
                 self._blamed_until = 0.0
+                self.given_up = 0
                 self.steps += 1
 
     def stands(self, now: float) -> bool:
         """Whether the present step should have ended long ago."""
-        return self._since is not None and now - self._since >= STUCK_AFTER_S
+        return self._since is not None and now - self._since >= self.stuck_after_s
 
     def in_trouble(self, now: float) -> bool:
         """Whether it stands, or stood and has not ended a step since."""
@@ -67,6 +71,7 @@ class Work:
     def give_up(self, now: float) -> None:
         """Forget the present step: the work begins anew."""
         self._number += 1
+        self.given_up += 1
         self._since = None
         self._blamed_until = now + _BLAMED_FOR_S
 
@@ -135,8 +140,10 @@ class Background:
         while True:
             await asyncio.sleep(WATCH_S)
             now = time.monotonic()
-            for name in [name for name, work in self.works.items() if work.stands(now)]:
-                self.restart(name)
+            for name, work in list(self.works.items()):
+                # What stands each time is left as it is: /health fails until somebody replaces this process.
+                if work.stands(now) and work.given_up < _ATTEMPTS:
+                    self.restart(name)
 
     def restart(self, name: str) -> None:
         """Give up what this work does now and let it begin anew."""

@@ -77,15 +77,15 @@ class Forwarder:
             writer.transport.abort()
             return
         self.accepted += 1
-        there_reader, there_writer = await asyncio.open_connection("127.0.0.1", self._to)
         pair = _Pair()
+        self._pairs.append(pair)
+        there_reader, there_writer = await asyncio.open_connection("127.0.0.1", self._to)
         pair.writers = [writer, there_writer]
         loop = asyncio.get_running_loop()
         pair.tasks = [
             loop.create_task(self._pump(reader, there_writer, pair.requests)),
             loop.create_task(self._pump(there_reader, writer, pair.answers)),
         ]
-        self._pairs.append(pair)
 
     @staticmethod
     async def _pump(source: asyncio.StreamReader, target: asyncio.StreamWriter, may: asyncio.Event) -> None:
