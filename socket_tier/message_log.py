@@ -68,14 +68,14 @@ class MessageLog:
         self._is_writing = True
         self._background.start("message log", self._write_forever)
 
-    async def stop(self) -> None:
+    async def stop(self, patience_s: float = STOP_PATIENCE_S) -> None:
         """Write what has gathered, for a few seconds at most."""
         if not self._is_writing:
             return
         self._is_writing = False
         await self._background.stop("message log")
         with suppress(TimeoutError):
-            async with asyncio.timeout(STOP_PATIENCE_S):
+            async with asyncio.timeout(patience_s):
                 while self._entries and await self._write_batch(Work("once")):
                     pass
         self._drop(len(self._entries), "shutdown")

@@ -35,7 +35,7 @@ from socket_tier.dispatcher import Dispatcher
 from socket_tier.gate import Gate, Pass
 from socket_tier.liveness import Liveness
 from socket_tier.location_stream import STREAM_PATHS, LocationStream
-from socket_tier.message_log import MessageLog, StationLog
+from socket_tier.message_log import STOP_PATIENCE_S, MessageLog, StationLog
 from socket_tier.meter_flush import MeterFlush
 from socket_tier.ocpp16.routes import DIALECT as OCPP16
 from socket_tier.registry import INBOX_BLOCK_S, Registry, StationConnection
@@ -197,8 +197,8 @@ class SocketTier:
         await within(min(until - LAST_S, time.monotonic() + self._drain_s), self._drained())
         await within(until, self.background.stop("liveness", "report", "watch"))
         if self.messages is not None:
-            await within(until - 2, self.messages.stop())
-        await within(until - 2, self.liveness.flush())
+            await within(until - 2, self.messages.stop(min(self._drain_s, STOP_PATIENCE_S)))
+        await within(min(until - 2, time.monotonic() + self._drain_s), self.liveness.flush())
         await within(until - 1, self.registry.stop())
         await within(until - 1, self.publisher.close())
         await within(until, consumer)

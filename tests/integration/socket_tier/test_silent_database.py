@@ -250,9 +250,7 @@ async def _charging(db: PooledDatabase, number: int, epoch: int) -> None:
 
 
 @pytest.fixture
-async def chargers(
-    pair: Instances, db: PooledDatabase, network: Network
-) -> AsyncIterator[list[RawCharger]]:
+async def chargers(pair: Instances, db: PooledDatabase, network: Network) -> AsyncIterator[list[RawCharger]]:
     """Six charging chargers, every second one on the other instance."""
     from contextlib import AsyncExitStack
 

@@ -168,9 +168,7 @@ async def test_a_function_s_connection_that_fell_silent_is_replaced(settings: Se
         await database.close()
 
 
-async def test_a_new_connection_tells_a_lost_one_from_a_lost_server(
-    pool: PooledDatabase, forwarder: Forwarder
-) -> None:
+async def test_a_new_connection_tells_a_lost_one_from_a_lost_server(pool: PooledDatabase, forwarder: Forwarder) -> None:
     await pool.run(one)
     forwarder.fall_silent()
     assert await pool.answers_anew()
