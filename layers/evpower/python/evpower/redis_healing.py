@@ -50,9 +50,9 @@ class _Healing:
         return await give(*command, **options)
 
 
-class HealingRedis(_Healing, Redis):
+class HealingRedis(_Healing, Redis):  # type: ignore[misc]  # as Redis itself
     """A client of one server."""
 
 
-class HealingRedisCluster(_Healing, RedisCluster):
+class HealingRedisCluster(_Healing, RedisCluster):  # type: ignore[misc]  # as RedisCluster itself
     """A client of a cluster."""
