@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 import psycopg
+from psycopg_pool import PoolClosed
 
 from evpower.charging.models import FlushNumber, FlushOutcome, MeterUpdate
 from evpower.db import Conn, PooledDatabase
@@ -231,7 +232,7 @@ class MeterFlush:
                 async with self._work.step():
                     return await self._database.run_single(lambda conn: self._flush_rows(conn, flight.number, updates))
             except Exception as error:
-                if not (is_unavailable(error) or isinstance(error, TimeoutError)):
+                if isinstance(error, PoolClosed) or not (is_unavailable(error) or isinstance(error, TimeoutError)):
                     raise
                 if all(item.done is None for item in flight.items):
                     raise

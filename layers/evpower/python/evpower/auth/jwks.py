@@ -101,7 +101,8 @@ def http_fetch(url: str) -> Fetch:
         import httpx
         import orjson
 
-        async with httpx.AsyncClient(timeout=_FETCH_TIMEOUT_S, follow_redirects=False) as client:
+        client = httpx.AsyncClient(timeout=_FETCH_TIMEOUT_S, follow_redirects=False)
+        async with asyncio.timeout(_FETCH_TIMEOUT_S), client:
             response = await client.get(url, headers={"Accept": "application/json"})
         response.raise_for_status()
         if len(response.content) > _MAX_DOCUMENT_BYTES:

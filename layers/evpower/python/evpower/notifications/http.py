@@ -1,5 +1,6 @@
 """The one HTTP client of the providers: HTTP/2 where it is spoken, one connection for many messages."""
 
+import asyncio
 import ssl
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Protocol
@@ -64,11 +65,13 @@ class HttpClient:
             )
         for attempt in (1, 2):
             try:
-                return await self._client.post(url, headers=headers, json=json, data=form, content=body)
+                # The client's time-out is for each thing that it does: an answer that trickles in would have no end.
+                async with asyncio.timeout(2 * self._settings.push_timeout_s):
+                    return await self._client.post(url, headers=headers, json=json, data=form, content=body)
             except (httpx.ReadError, httpx.WriteError, httpx.CloseError, httpx.RemoteProtocolError) as error:
                 if attempt == 2:
                     return TryLater(f"connection lost: {error!r}")
-            except (httpx.HTTPError, httpx.InvalidURL) as error:
+            except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
                 return TryLater(f"no answer: {error!r}")
         raise AssertionError("unreachable")
 

@@ -5,6 +5,7 @@
 of another form is one more adapter of this size.
 """
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from evpower.config import Settings
@@ -35,10 +36,12 @@ class HttpSms:
         headers = {"Authorization": f"Bearer {settings.sms_gateway_token.get_secret_value()}"}
         body = {"to": phone, "text": text, **({"sender": settings.sms_sender_id} if settings.sms_sender_id else {})}
         try:
-            response = await self._client.post(settings.sms_gateway_url, json=body, headers=headers)
+            # The client's time-out is for each thing that it does: an answer that trickles in would have no end.
+            async with asyncio.timeout(2 * settings.sms_timeout_s):
+                response = await self._client.post(settings.sms_gateway_url, json=body, headers=headers)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
             raise SmsNotSent(repr(error), certain=True) from error
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, TimeoutError) as error:
             raise SmsNotSent(repr(error), certain=False) from error
         if not response.is_success:
             raise SmsNotSent(f"the gateway answered {response.status_code}", certain=response.status_code < 500)

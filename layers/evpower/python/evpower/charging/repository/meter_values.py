@@ -10,16 +10,6 @@ from evpower.db import Conn
 
 _NOBODY: frozenset[str] = frozenset()
 
-_STORE = """
-INSERT INTO ocpp_meter_values (station_id, connector_id, transaction_id, session_id, received_at, sampled_at,
-    context, energy_wh, power_w, current_a, voltage_v, soc_percent, temperature_c, flags, raw)
-SELECT station, connector, transaction, session, received, sampled, context, energy, power, current, voltage, soc,
-       temperature, string_to_array(flags, ','), raw
-  FROM json_to_recordset(%s::json)
-    AS r (station text, connector int, transaction int, session text, received timestamptz, sampled timestamptz,
-          context text, energy numeric, power numeric, current numeric, voltage numeric, soc numeric,
-          temperature numeric, flags text, raw jsonb)"""
-
 # One statement per flush, whatever the size of the batch, with two JSON documents as its parameters: they are written
 # in a small part of the time that adapting arrays of the same values takes, and the statement needs no planning anew.
 # The epoch keeps a process that lost the station from overwriting the meter that its successor maintains.
@@ -27,25 +17,26 @@ SELECT station, connector, transaction, session, received, sampled, context, ene
 # A number is stored once. Use case: no answer comes, the batch is sent again on another connection, and the first one
 # was stored, or is delivered an hour later. Numbers of a writer rise, so what comes late finds a higher one.
 # What it answers is nearly always nothing: what it left out, and which sessions it did not find live under this epoch.
-_FLUSH = f"""
+_STATEMENT = """
 WITH updates AS MATERIALIZED (
     SELECT * FROM json_to_recordset(%s::json)
         AS u (session text, station text, epoch bigint, register numeric, candidate numeric, energy numeric,
               since timestamptz, charger timestamptz, power numeric, current numeric, voltage numeric, soc numeric,
               temperature numeric, cost numeric, auto_stop timestamptz, review text, received timestamptz)),
 free AS MATERIALIZED (
-    SELECT s.id FROM charging_sessions s WHERE s.id IN (SELECT session FROM updates) FOR NO KEY UPDATE SKIP LOCKED),
+    SELECT s.id FROM charging_sessions s WHERE s.id IN (SELECT session FROM updates) FOR NO KEY UPDATE {locked}),
 aside AS MATERIALIZED (
     SELECT u.session FROM updates u WHERE NOT EXISTS (SELECT FROM free f WHERE f.id = u.session)),
-numbered AS (
-    INSERT INTO meter_flushes AS w (writer, flush, set_aside)
-    VALUES (%s, %s, (SELECT array_agg(session) FROM aside))
-    ON CONFLICT (writer) DO UPDATE SET flush = excluded.flush, set_aside = excluded.set_aside,
-                                       flushed_at = excluded.flushed_at
-     WHERE w.flush < excluded.flush
-    RETURNING w.flush),
+numbered AS ({number}),
 stored AS (
-    {_STORE}
+    INSERT INTO ocpp_meter_values (station_id, connector_id, transaction_id, session_id, received_at, sampled_at,
+        context, energy_wh, power_w, current_a, voltage_v, soc_percent, temperature_c, flags, raw)
+    SELECT station, connector, transaction, session, received, sampled, context, energy, power, current, voltage, soc,
+           temperature, string_to_array(flags, ','), raw
+      FROM json_to_recordset(%s::json)
+        AS r (station text, connector int, transaction int, session text, received timestamptz, sampled timestamptz,
+              context text, energy numeric, power numeric, current numeric, voltage numeric, soc numeric,
+              temperature numeric, flags text, raw jsonb)
      WHERE EXISTS (SELECT FROM numbered)
        AND (session IS NULL OR NOT EXISTS (SELECT FROM aside a WHERE a.session = r.session))),
 written AS (
@@ -71,10 +62,19 @@ SELECT 'stale', u.session FROM updates u
  WHERE NOT EXISTS (SELECT FROM written w WHERE w.id = u.session AND w.state IN ('pending', 'charging', 'stopping'))
    AND NOT EXISTS (SELECT FROM aside a WHERE a.session = u.session)
  UNION ALL
-SELECT 'repeated', NULL WHERE NOT EXISTS (SELECT FROM numbered)"""  # noqa: S608 - fixed texts
+SELECT 'repeated', NULL WHERE NOT EXISTS (SELECT FROM numbered)"""
+_NUMBER = """
+    INSERT INTO meter_flushes AS w (writer, flush, set_aside)
+    VALUES (%s, %s, (SELECT array_agg(session) FROM aside))
+    ON CONFLICT (writer) DO UPDATE SET flush = excluded.flush, set_aside = excluded.set_aside,
+                                       flushed_at = excluded.flushed_at
+     WHERE w.flush < excluded.flush
+    RETURNING w.flush"""
+_FLUSH = _STATEMENT.format(number=_NUMBER, locked="SKIP LOCKED").encode()
+_FLUSH_IN_TRANSACTION = _STATEMENT.format(number="SELECT 1", locked="").encode()
 
 
-async def flush(
+async def flush_numbered(
     conn: Conn, number: FlushNumber, updates: Sequence[MeterUpdate]
 ) -> tuple[frozenset[str], frozenset[str]]:
     """Store every reading of the batch and bring the sessions' meters up to date, the newest update of each.
@@ -83,7 +83,7 @@ async def flush(
         Sessions that were left out because they are locked, and those that were not updated as live ones: ended, or
         their station has connected elsewhere.
     """
-    newest = {update.session_id: update for update in updates if update.session_id and update.meter}
+    newest = _newest(updates)
     cursor = await conn.execute(
         _FLUSH,
         (
@@ -109,9 +109,19 @@ async def flush(
     return locked, frozenset(newest.keys() - locked)
 
 
-async def store(conn: Conn, update: MeterUpdate) -> None:
-    """Store the readings of ``update``, as a part of the present transaction; no meter moves on."""
-    await conn.execute(_STORE, (meter_rows.readings([update]).decode(),))
+async def flush(conn: Conn, updates: Sequence[MeterUpdate]) -> frozenset[str]:
+    """:func:`flush_numbered` within a transaction, which is repeated as a whole or not at all: it waits for locks.
+
+    Returns:
+        Sessions that were not updated as live ones: ended, or their station has connected elsewhere.
+    """
+    parameters = (meter_rows.sessions(_newest(updates)).decode(), meter_rows.readings(updates).decode())
+    cursor = await conn.execute(_FLUSH_IN_TRANSACTION, parameters)
+    return frozenset([row["session"] for row in await cursor.fetchall()])
+
+
+def _newest(updates: Sequence[MeterUpdate]) -> dict[str, MeterUpdate]:
+    return {update.session_id: update for update in updates if update.session_id and update.meter}
 
 
 async def context_row(conn: Conn, station_id: str, transaction_id: int) -> dict[str, Any] | None:

@@ -63,7 +63,7 @@ async def flush_readings(conn: Conn, number: FlushNumber, batch: Sequence[MeterU
     The same number may be sent again with the same batch when its outcome is unknown: it is stored once. Sessions that
     are locked are left out, and their readings with them.
     """
-    locked, stale = await meter_values.flush(conn, number, batch)
+    locked, stale = await meter_values.flush_numbered(conn, number, batch)
     if not locked and not stale:
         return _ALL_STORED
     sessions = [update.session_id for update in batch]

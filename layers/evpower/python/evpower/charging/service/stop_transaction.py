@@ -198,7 +198,7 @@ async def _close(conn: Conn, transaction: Transaction, message: StopTransaction)
         )
         try:
             async with conn.transaction():
-                await meter_values.store(conn, update)
+                await meter_values.flush(conn, [update])
         except (psycopg.DataError, psycopg.IntegrityError) as error:
             # A stop is never refused, whatever its data holds.
             await quarantine_readings(conn, update, str(error))
