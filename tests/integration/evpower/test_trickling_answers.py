@@ -16,7 +16,10 @@ TIMEOUT_S = 0.3
 
 
 @pytest.fixture
-async def url() -> AsyncIterator[str]:
+async def url(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[str]:
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.setenv(name, "127.0.0.1")
+
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1000000\r\n\r\n")
@@ -39,7 +42,7 @@ async def test_a_push_provider_is_given_up(url: str) -> None:
 
 
 async def test_a_text_message_may_have_been_sent(url: str) -> None:
-    settings = {"environment": "test", "sms_gateway_url": url, "sms_timeout_s": TIMEOUT_S}
+    settings = {"environment": "test", "sms_gateway_url": url, "sms_gateway_token": "t", "sms_timeout_s": TIMEOUT_S}
     sender = HttpSms(Settings.model_validate(settings))
     async with asyncio.timeout(10):
         with pytest.raises(SmsNotSent) as failure:
