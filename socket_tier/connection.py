@@ -6,17 +6,21 @@ flight; further ones wait with a deadline each.
 """
 
 import asyncio
+import dataclasses
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from contextlib import suppress
 from typing import Any, Protocol
+
+from msgspec.structs import replace
+from websockets.exceptions import ConnectionClosed
 
 from evpower.charging.service import ConnectionLost
 from evpower.logging import get_logger
 from socket_tier import metrics, rpc
 from socket_tier.call_failures import CallRefused, CommandNotSupported
-from socket_tier.charger import Charger
+from socket_tier.charger import Charger, Inbound
 from socket_tier.dialect import CallFault, Dialect, Durability, Route
 from socket_tier.message_log import IN, UNANSWERED, StationLog
 from socket_tier.outbound import OutboundCalls
@@ -50,6 +54,10 @@ class Link(Protocol):
 
     def resume(self) -> None:
         """Read again."""
+        ...
+
+    async def ping(self) -> Awaitable[float]:
+        """Send a WebSocket ping; what is returned ends with its pong."""
         ...
 
     async def close(self, code: int = 1000, reason: str = "") -> None: ...
@@ -125,6 +133,8 @@ class ChargerConnection:
 
     def _take(self, frame: Call | BadFrame, data: bytes) -> None:
         """Queue what a worker must handle; refuse at once what cannot be handled."""
+        if frame.action and frame.action not in self.dialect.routes:
+            frame = replace(frame, action=self.dialect.spelled(frame.action))
         if isinstance(frame, BadFrame) and self._route(frame.action) is None:
             metrics.call_errors(frame.code)
             answer = rpc.error_frame(frame.id, frame.code, frame.description)
@@ -225,11 +235,15 @@ class ChargerConnection:
     def _route(self, action: str | None) -> Route | None:
         """Route of a malformed CALL that must not be refused even so; None for all others."""
         route = self.dialect.routes.get(action) if action else None
-        return route if route is not None and route.on_fault is not None else None
+        return route if route is not None and (route.is_saved or route.on_fault is not None) else None
+
+    def _is_of_the_moment(self, action: str | None) -> bool:
+        route = self.dialect.routes.get(action or "")
+        return route is not None and route.of_the_moment
 
     async def _handle(self, frame: Call | BadFrame, data: bytes, since: float | None) -> None:
         started = since or time.monotonic()
-        repeated = self._repeats.answer_to(frame.id, data)
+        repeated = None if self._is_of_the_moment(frame.action) else self._repeats.answer_to(frame.id, data)
         if repeated is not None:
             self._send(repeated)
             self._note(frame, data, repeated, started)
@@ -256,7 +270,8 @@ class ChargerConnection:
         is_json: bool = False,
     ) -> None:
         """Answer, then start what follows from the message."""
-        self._repeats.remember(message_id, data, answer)
+        if not self._is_of_the_moment(action):
+            self._repeats.remember(message_id, data, answer)
         self._send(answer)
         self.charger.run_deferred()
         if not self._ready:
@@ -276,13 +291,17 @@ class ChargerConnection:
 
     async def _answer(self, frame: Call | BadFrame, since: float) -> bytes | None:
         """The frame that answers ``frame``, which has waited ``since`` then; None when there must be no answer."""
-        self.charger.message_id = str(frame.id).replace("\0", "")  # may be stored
+        inbound = self.charger.inbound = Inbound(
+            str(frame.id).replace("\0", ""),  # may be stored
+            frame.payload,
+            is_torn=isinstance(frame, BadFrame) and frame.is_torn,
+        )
         action = frame.action or ""
         route = self.dialect.routes.get(action)
         if route is None:
             known = action in self.dialect.schemas.actions
             return self._error(frame, rpc.NOT_SUPPORTED if known else rpc.NOT_IMPLEMENTED, f"{action[:50]}")
-        if isinstance(frame, BadFrame):
+        if isinstance(frame, BadFrame) and not (route.is_saved and frame.is_torn):
             return await self._on_fault(route, frame, frame.payload, frame.code, frame.description)
         if not (route.before_accepted or self.charger.accepted or await self.charger.accepted_meanwhile()):
             reason = "the registration of this station is not accepted"
@@ -292,6 +311,7 @@ class ChargerConnection:
             self._log_quirks(action, checked.quirks)
         if checked.fault is not None:
             return await self._on_fault(route, frame, frame.payload, checked.fault.code, checked.fault.description)
+        self.charger.inbound = dataclasses.replace(inbound, lost=checked.lost)
         return await self._durably(route, frame, checked.payload, since)
 
     async def _on_fault(
@@ -401,6 +421,22 @@ class ChargerConnection:
                 # One for all who wait: a shutdown may meet a socket that has just closed.
                 idle = self._idle = self._idle or asyncio.Event()
                 await idle.wait()
+
+    async def answers_ping(self, timeout_s: float) -> bool:
+        """Whether the charger is still there: half-open connections look alive until somebody asks."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await (await self._link.ping())
+        except (TimeoutError, ConnectionClosed):
+            return False
+        return not self._closed
+
+    def look_up_again(self) -> None:
+        """Load running transactions anew with their next message.
+
+        Use case: a command was answered that changed how often the charger samples.
+        """
+        self.charger.transactions.clear()
 
     # --- small parts --------------------------------------------------------------------------------------------
 

@@ -14,15 +14,14 @@ from typing import Any
 import msgspec
 import orjson
 
-from evpower.charging.models import Reading
-from socket_tier.timestamps import parse_time
+from evpower.charging import members
+from evpower.charging.models import NO_TIME, Reading
 
 ENERGY = "Energy.Active.Import.Register"
 SIGNED = "signed"
 UNREADABLE = "unreadable_value"
 UNKNOWN_UNIT = "unknown_unit"
 OUT_OF_RANGE = "out_of_range"
-NO_TIME = "unreadable_timestamp"
 BEGIN = "begin_register"
 
 _TENTH = Decimal("0.1")
@@ -155,7 +154,7 @@ def _entry(entry: Mapping[str, Any]) -> Reading:
         )
         for sample in entry["sampledValue"]
     ]
-    return reading(parse_time(entry["timestamp"]), samples, raw_text(entry))
+    return reading(members.moment(entry.get("timestamp")), samples, raw_text(entry))
 
 
 def reading(sampled_at: datetime | None, samples: Iterable[Sample], raw: str) -> Reading:

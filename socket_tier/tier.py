@@ -9,6 +9,8 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
+from websockets.frames import CloseCode
+
 from evpower.certificates import service as certificates
 from evpower.charging import service as charging
 from evpower.clock import Clock, SystemClock
@@ -28,9 +30,10 @@ from socket_tier import metrics
 from socket_tier.background import Background, Work
 from socket_tier.bounds import answers, answers_anew, within
 from socket_tier.charger import Charger
+from socket_tier.charger_socket import ChargerSocket
 from socket_tier.command_consumer import CommandConsumer
 from socket_tier.connection import TRY_AGAIN_LATER, ChargerConnection
-from socket_tier.contested import REPLACED, WITHIN_S, ContestedStations
+from socket_tier.contested import DISPLACED, WITHIN_S, ContestedStations
 from socket_tier.dispatcher import Dispatcher
 from socket_tier.gate import Gate, Pass
 from socket_tier.liveness import Liveness
@@ -38,9 +41,11 @@ from socket_tier.location_stream import STREAM_PATHS, LocationStream
 from socket_tier.message_log import STOP_PATIENCE_S, MessageLog, StationLog
 from socket_tier.meter_flush import MeterFlush
 from socket_tier.ocpp16.routes import DIALECT as OCPP16
-from socket_tier.registry import INBOX_BLOCK_S, Registry, StationConnection
-from socket_tier.server import SocketServer, TierSocket
+from socket_tier.registry import INBOX_BLOCK_S, Registry
+from socket_tier.server import SocketServer
 from socket_tier.services import Services
+from socket_tier.tasks import cancel_all
+from socket_tier.tier_socket import TierSocket
 
 log = get_logger(__name__)
 
@@ -56,33 +61,8 @@ LAST_S = 5.0
 COMMANDS_S = 5.0
 AWAY_DRAIN_S = 2.0
 """While PostgreSQL is away nothing that waits for a commit will get one; the chargers keep it."""
+OVERSIZED_QUIET = timedelta(hours=6)  # in which staff hear once of a charger whose messages are too large
 BLOCKING_TIMEOUT_S = max(INBOX_BLOCK_S, 5.0) + 2  # above the longest blocking read of inbox and subscription
-
-
-class ChargerSocket:
-    """A charger's connection as :mod:`socket_tier.liveness` sees it."""
-
-    __slots__ = ("answers_pings", "connection", "last_ping", "socket")
-
-    def __init__(self, socket: TierSocket, connection: ChargerConnection) -> None:
-        self.socket = socket
-        self.connection = connection
-        self.answers_pings = connection.charger.admission.answers_pings
-        self.last_ping = 0.0
-
-    @property
-    def station_id(self) -> str:
-        return self.connection.station_id
-
-    @property
-    def last_seen(self) -> float:
-        return self.connection.last_seen
-
-    async def ping(self) -> None:
-        await self.socket.ping()
-
-    async def close(self, code: int, reason: str) -> None:
-        await self.connection.close(code, reason)
 
 
 class SocketTier:
@@ -102,7 +82,7 @@ class SocketTier:
             background=self.background,
         )
         self.contested = ContestedStations()
-        self.registry.on_replaced = self._replaced
+        self.registry.on_displaced = self._displaced
         self.dispatcher = Dispatcher(
             self.database,
             self.registry,
@@ -136,7 +116,9 @@ class SocketTier:
             drain=lambda station_id: self.dispatcher.drain_soon([station_id]),
             changed=self._changed,
         )
-        self.gate = Gate(settings, list(DIALECTS), self._load, self._check_certificate, self.database.waiting)
+        self.gate = Gate(
+            settings, list(DIALECTS), self._load, self._check_certificate, self.database.waiting, self._peace
+        )
         self.server = SocketServer(
             settings,
             self.gate,
@@ -156,6 +138,7 @@ class SocketTier:
         )
         self._reporter = metrics.EmfReporter(action for dialect in DIALECTS.values() for action in dialect.routes)
         self._drain_s = DRAIN_S
+        self._reports: set[asyncio.Task[None]] = set()
         self.port = 0
 
     # --- life ---------------------------------------------------------------------------------------------------
@@ -196,6 +179,7 @@ class SocketTier:
         await within(until - LAST_S, dismissed)
         await within(min(until - LAST_S, time.monotonic() + self._drain_s), self._drained())
         await within(until, self.background.stop("liveness", "report", "watch"))
+        await cancel_all(self._reports)
         if self.messages is not None:
             await within(until - 2, self.messages.stop(min(self._drain_s, STOP_PATIENCE_S)))
         await within(min(until - 2, time.monotonic() + self._drain_s), self.liveness.flush())
@@ -297,6 +281,9 @@ class SocketTier:
             )
             if connection.log is not None:
                 connection.log.closed(socket.close_code, socket.close_reason, epoch=connection.epoch)
+            sent = socket.protocol.close_sent
+            if sent is not None and sent.code == CloseCode.MESSAGE_TOO_BIG:
+                connection.charger.spawn(self._note_oversized(connection.station_id, socket.oversized))
             await connection.charger.finish_background(self._drain_s)
             await self.registry.unregister(connection)
             await self._release(connection)
@@ -310,22 +297,43 @@ class SocketTier:
         except Exception as error:  # the sweep notices the silence
             log.warning("connection not released", extra={"station_id": connection.station_id, "error": str(error)})
 
-    def _replaced(self, connection: StationConnection) -> None:
-        """Use case: two chargers are set up with one id. Each new socket ends the other's, and neither can work."""
-        station_id = connection.station_id
-        if self.contested.replaced(station_id, time.monotonic()):
-            log.warning("sockets of a station replace each other", extra={"station_id": station_id})
-            assert isinstance(connection, ChargerConnection)
-            connection.charger.spawn(self._tell_contested(station_id))
-
-    async def _tell_contested(self, station_id: str) -> None:
-        told = {"replaced": REPLACED, "within_s": WITHIN_S}
-        now = self.clock.now()
+    async def _note_oversized(self, station_id: str, size: int) -> None:
+        """Use case: the charger sends its message again and again, the socket closes each time, nothing behind it comes
+        through, and nobody hears of it.
+        """
+        limit, now = self.settings.ocpp_max_frame_bytes, self.clock.now()
+        log.warning("message too large", extra={"station_id": station_id, "bytes": size or None})
+        payload = {"limit_bytes": limit, **({"bytes": size} if size else {})}
         await self.database.run(
-            lambda conn: stations.add_event(
-                conn, station_id, "connection_contested", now, payload=told, severity="warning"
+            lambda conn: stations.add_event_once(
+                conn, station_id, "message_too_large", now, every=OVERSIZED_QUIET, payload=payload
             )
         )
+
+    def _displaced(self, station_id: str) -> None:
+        """Use case: two chargers are set up with one id. Each new socket ends the other's, and neither can work."""
+        if self.contested.displaced(station_id, time.monotonic()):
+            log.warning("sockets of a station displace each other", extra={"station_id": station_id})
+            task = asyncio.get_running_loop().create_task(self._report_contested(station_id))
+            self._reports.add(task)
+            task.add_done_callback(self._reports.discard)
+
+    async def _report_contested(self, station_id: str) -> None:
+        payload = {"replaced": DISPLACED, "within_s": WITHIN_S}
+        now = self.clock.now()
+        try:
+            await self.database.run(
+                lambda conn: stations.add_event(
+                    conn, station_id, "connection_contested", now, payload=payload, severity="warning"
+                )
+            )
+        except Exception as error:
+            log.warning("event not stored", extra={"station_id": station_id, "error": str(error)})
+
+    async def _peace(self, station_id: str) -> float:
+        """Seconds for which the station's socket is left in peace: only one that answers is worth it."""
+        seconds = self.contested.peace(station_id, time.monotonic())
+        return seconds if seconds > 0 and await self.registry.holder_answers(station_id) else 0.0
 
     # --- the app's stream ---------------------------------------------------------------------------------------
 

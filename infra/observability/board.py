@@ -182,6 +182,7 @@ def _payments() -> Row:
                     own("PaymentChecksNotQueued", label="checks not queued"),
                     own("PushesNotQueued", label="pushes not queued"),
                     own("LoginCodesNotSent", label="codes not sent"),
+                    own("LoginCodesRefused", label="codes refused"),
                     own("OldestPushAge", "Maximum", "oldest push, s"),
                 ),
                 period_s=300,
@@ -256,7 +257,16 @@ def _commands() -> Row:
 
 
 def _sweeps() -> Row:
-    hanging = ("never_started", "too_long", "station_offline", "readings_overdue", "stop_unanswered", "late_readings")
+    hanging = (
+        "stops_by_card",
+        "never_started",
+        "too_long",
+        "station_offline",
+        "readings_overdue",
+        "stop_unanswered",
+        "late_readings",
+        "left_open",
+    )
     return Row(
         "Sweeps: each line should be there; what they find is what the fast paths missed",
         (

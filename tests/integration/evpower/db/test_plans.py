@@ -220,6 +220,8 @@ SWEEPS: dict[str, tuple[Work, str]] = {
     "readings_overdue": (lambda c: sweeps.readings_overdue(c, NOW, 100), "charging_sessions_auto_stop_idx"),
     "stop_unanswered": (lambda c: sweeps.stop_unanswered(c, NOW, NOW, 100), "station_commands_session_idx"),
     "late_readings": (lambda c: sweeps.late_readings(c, NOW, 100), ""),
+    "waiting_stops": (lambda c: sweeps.waiting_stops(c, AGO, NOW, 3, 100), "ocpp_transactions_guess_idx"),
+    "left_open": (lambda c: sweeps.left_open(c, AGO, 100), ""),
     "open_command": (lambda c: sweeps.open_command(c, "x7", "RemoteStopTransaction"), "station_commands_session_idx"),
     "due_topups": (lambda c: payments.claim_due_topups(c, NOW, NOW, 40), "balance_topups_due_idx"),
     "due_callbacks": (lambda c: payments.claim_due_callbacks(c, NOW, NOW, 40), "payment_inbox_due_idx"),
@@ -273,6 +275,12 @@ async def _starts(conn: Conn) -> None:
     assert not await transactions.same_stop_before(conn, again, meter_stop=Decimal(5), stopped_at=NOW)
 
 
+async def _next_begin(conn: Conn) -> None:
+    transaction = await transactions.get(conn, "s8", 7)
+    assert transaction is not None
+    await transactions.next_begin(conn, transaction)
+
+
 HOT: dict[str, Work] = {
     "admission": lambda c: stations.admission(c, "s7"),
     "certificates_of_station": lambda c: certificates.shown_before(c, "s7"),
@@ -297,10 +305,14 @@ HOT: dict[str, Work] = {
     "topup": lambda c: payments.find_topup(c, order_id="o7"),
     "topup_by_invoice": lambda c: payments.find_topup(c, invoice_id="i7"),
     "transaction": lambda c: transactions.get(c, "s8", 7),
-    "active_with_tag": lambda c: transactions.active_with_tag(c, "s8", "TAG7"),
+    "without_stop": lambda c: transactions.without_stop(c, "s8", "TAG7", 20),
+    "next_begin": _next_begin,
     "meter_context": lambda c: meter_values.context_row(c, "s8", 7),
     "start_repeated": _starts,
-    "unnamed_transaction": lambda c: meter_values.unnamed_transaction(c, "s8", 1, AGO, NOW),
+    "running_on": lambda c: meter_values.running_on(c, "s8", 1, AGO, NOW),
+    "read_since": lambda c: meter_values.read_since(c, "x7", AGO, NOW, dated_after=AGO),
+    "data_of_stop": lambda c: meter_values.data_of_stop(c, "x7", AGO),
+    "waiting_on_connector": lambda c: sweeps.waiting_on_connector(c, "s8", 1),
     "card": lambda c: id_tags.by_tag(c, "tag7"),
     "card_was_used": lambda c: id_tags.was_used(c, "tag7"),
     "running_by_cards": lambda c: sessions.live_of_cards(c, "s7", "TAG7", "p7"),

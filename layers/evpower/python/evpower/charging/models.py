@@ -57,8 +57,16 @@ class EndReason(StrEnum):
 
 UNUSABLE = "unusable_entry"
 """Flag of a reading that is kept as it came because its schema refuses it."""
+NO_TIME = "unreadable_timestamp"
+"""Flag of a reading whose moment cannot be read: that of its receipt counts."""
 TRANSACTION_DATA = "transaction_data"
 """Flag of a reading that came with StopTransaction."""
+AFTER_STOP = "readings_after_stop"
+"""Reason of a review: readings that name the charge came after it was over, and are not billed."""
+CONTRADICTION = "readings_contradict"
+"""Reason of a review: readings name the charge, but their connector and register are those of another one."""
+BY_CARD = "stop_by_card"
+"""Reason of a review, and source of a settlement: a StopTransaction was taken for the charge's by its card alone."""
 
 
 class Reading(Record, frozen=True):
@@ -209,8 +217,30 @@ class StopRequested:
 
 
 @dataclass(frozen=True, slots=True)
+class ReceivedStart:
+    """OCPP 1.6 StartTransaction.req as far as it could be read; ``None``: it could not.
+
+    ``as_sent`` is the fingerprint of the members that make it the same start again, as the charger wrote them.
+    """
+
+    station_id: str
+    connector_id: int | None
+    id_tag: str | None
+    meter_start_wh: Decimal | None
+    started_at: datetime | None
+    received_at: datetime
+    epoch: int
+    message_id: str | None
+    as_sent: str
+
+
+@dataclass(frozen=True, slots=True)
 class StartTransaction:
-    """OCPP 1.6 StartTransaction.req with the charger's and the server's time."""
+    """OCPP 1.6 StartTransaction.req with the charger's and the server's time.
+
+    ``unreadable`` names the members that were replaced by what is known; then ``as_sent``, and not their replacements,
+    tells whether the start is a repeat.
+    """
 
     station_id: str
     connector_id: int
@@ -220,22 +250,29 @@ class StartTransaction:
     received_at: datetime
     epoch: int
     message_id: str | None = None
+    as_sent: str | None = None
+    unreadable: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class StopTransaction:
-    """OCPP 1.6 StopTransaction.req; ``readings`` is its transactionData, normalised."""
+    """OCPP 1.6 StopTransaction.req; ``readings`` is its transactionData, normalised.
+
+    ``unreadable`` names the members that could not be read. A register of None is billed by the last one known, a time
+    of None to the last reading; ``raw`` tells whether the stop is a repeat.
+    """
 
     station_id: str
     transaction_id: int
-    meter_stop_wh: Decimal
-    stopped_at: datetime
+    meter_stop_wh: Decimal | None
+    stopped_at: datetime | None
     received_at: datetime
     epoch: int
     reason: str | None = None
     id_tag: str | None = None
     readings: tuple[Reading, ...] = ()
     raw: dict[str, Any] = field(default_factory=dict)
+    unreadable: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

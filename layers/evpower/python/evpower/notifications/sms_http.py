@@ -5,11 +5,11 @@
 of another form is one more adapter of this size.
 """
 
-import asyncio
 from typing import TYPE_CHECKING
 
 from evpower.config import Settings
 from evpower.notifications.sms import SmsNotSent
+from evpower.outside import http as outgoing
 
 if TYPE_CHECKING:
     import httpx
@@ -32,16 +32,14 @@ class HttpSms:
 
         settings = self._settings
         if self._client is None:
-            self._client = httpx.AsyncClient(timeout=settings.sms_timeout_s, follow_redirects=False)
+            self._client = outgoing.client(timeout_s=settings.sms_timeout_s, fixed=[settings.sms_gateway_url])
         headers = {"Authorization": f"Bearer {settings.sms_gateway_token.get_secret_value()}"}
         body = {"to": phone, "text": text, **({"sender": settings.sms_sender_id} if settings.sms_sender_id else {})}
         try:
-            # The client's time-out is for each thing that it does: an answer that trickles in would have no end.
-            async with asyncio.timeout(2 * settings.sms_timeout_s):
-                response = await self._client.post(settings.sms_gateway_url, json=body, headers=headers)
+            response = await self._client.post(settings.sms_gateway_url, json=body, headers=headers)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
             raise SmsNotSent(repr(error), certain=True) from error
-        except (httpx.HTTPError, TimeoutError) as error:
+        except httpx.HTTPError as error:
             raise SmsNotSent(repr(error), certain=False) from error
         if not response.is_success:
             raise SmsNotSent(f"the gateway answered {response.status_code}", certain=response.status_code < 500)

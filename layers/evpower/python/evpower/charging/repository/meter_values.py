@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from evpower.charging.models import TRANSACTION_DATA, FlushNumber, MeterUpdate
+from evpower.charging.models import TRANSACTION_DATA, FlushNumber, MeterUpdate, Reading
 from evpower.charging.repository import meter_rows
 from evpower.db import Conn
 
@@ -12,6 +12,8 @@ _NOBODY: frozenset[str] = frozenset()
 
 # One statement per flush, whatever the size of the batch, with two JSON documents as its parameters: they are written
 # in a small part of the time that adapting arrays of the same values takes, and the statement needs no planning anew.
+# A charge whose own StopTransaction told its end does not move, whatever a process has in memory (decisions/0014); the
+# subquery is only looked at for sessions that have ended.
 # The epoch keeps a process that lost the station from overwriting the meter that its successor maintains.
 # Sessions that somebody has locked are left out, and their readings with them: waiting for one would stop all others.
 # A number is stored once. Use case: no answer comes, the batch is sent again on another connection, and the first one
@@ -55,6 +57,9 @@ UPDATE charging_sessions s
   JOIN free f ON f.id = u.session
   JOIN stations st ON st.id = u.station
  WHERE s.id = u.session AND st.connection_epoch = u.epoch AND EXISTS (SELECT FROM numbered)
+   AND (s.state IN ('pending', 'charging', 'stopping')
+        OR (SELECT t.status = 'stopped' AND t.stop_plausible IS NOT FALSE FROM ocpp_transactions t
+             WHERE t.id = s.ocpp_transaction_id) IS NOT TRUE)
 RETURNING s.id, s.state)
 SELECT 'locked' AS what, session FROM aside
  UNION ALL
@@ -127,9 +132,12 @@ def _newest(updates: Sequence[MeterUpdate]) -> dict[str, MeterUpdate]:
 async def context_row(conn: Conn, station_id: str, transaction_id: int) -> dict[str, Any] | None:
     """The session of a transaction with its connector's power (kW)."""
     cursor = await conn.execute(
-        """SELECT s.*, c.power_kw AS connector_power_kw, coalesce(t.said_at, t.started_at) AS transaction_began_at
+        """SELECT s.*, c.power_kw AS connector_power_kw, coalesce(t.said_at, t.started_at) AS transaction_began_at,
+                  p.sample_interval_s AS configured_interval_s, p.observed_interval_s,
+                  p.meter_interval_s AS wanted_interval_s
              FROM ocpp_transactions t
              JOIN charging_sessions s ON s.id = t.session_id AND s.ocpp_transaction_id = t.id
+             JOIN stations p ON p.id = s.station_id
              LEFT JOIN connectors c ON c.station_id = s.station_id AND c.connector_number = s.connector_id
             WHERE t.id = %s AND t.station_id = %s""",
         (transaction_id, station_id),
@@ -137,19 +145,57 @@ async def context_row(conn: Conn, station_id: str, transaction_id: int) -> dict[
     return await cursor.fetchone()
 
 
-async def unnamed_transaction(
+async def running_on(
     conn: Conn, station_id: str, connector_id: int, since: datetime, until: datetime
-) -> int | None:
-    """The one transaction with a live session on the connector, unless the station names transactions in readings."""
+) -> tuple[int, bool] | None:
+    """The one transaction with a live session on the connector, and whether readings of the last one and a half sample
+    intervals name it.
+
+    ``since`` bounds what is looked through; ``until`` is now.
+    """
     cursor = await conn.execute(
-        """SELECT t.id FROM ocpp_transactions t
+        """SELECT t.id, EXISTS (
+                      SELECT FROM ocpp_meter_values v
+                       WHERE v.session_id = s.id AND v.transaction_id = t.id
+                         AND v.received_at BETWEEN %(since)s AND %(until)s
+                         AND v.received_at > %(until)s - 1.5 * s.sample_interval_s * interval '1 second'
+                         AND NOT coalesce(v.flags @> %(own)s, false)) AS is_named
+             FROM ocpp_transactions t
              JOIN charging_sessions s ON s.ocpp_transaction_id = t.id AND s.state IN ('charging', 'stopping')
             WHERE t.station_id = %(station)s AND t.connector_id = %(connector)s AND t.status = 'active'
-              AND NOT EXISTS (SELECT FROM ocpp_meter_values v
-                               WHERE v.station_id = %(station)s AND v.received_at BETWEEN %(since)s AND %(until)s
-                                 AND v.transaction_id > 0 AND NOT coalesce(v.flags @> %(own)s, false))
             LIMIT 2""",
         {"station": station_id, "connector": connector_id, "since": since, "until": until, "own": [TRANSACTION_DATA]},
     )
     rows = await cursor.fetchall()
-    return int(rows[0]["id"]) if len(rows) == 1 else None
+    return (int(rows[0]["id"]), bool(rows[0]["is_named"])) if len(rows) == 1 else None
+
+
+async def read_since(
+    conn: Conn, session_id: str, since: datetime, until: datetime, *, dated_after: datetime | None = None
+) -> bool:
+    """Whether readings of the session came after ``since``; ``dated_after``: only those that say they are later."""
+    cursor = await conn.execute(
+        """SELECT FROM ocpp_meter_values
+            WHERE session_id = %(session)s AND received_at > %(since)s AND received_at <= %(until)s
+              AND NOT coalesce(flags @> %(own)s, false)
+              AND (%(dated)s::timestamptz IS NULL OR sampled_at IS NULL OR sampled_at > %(dated)s)
+            LIMIT 1""",
+        {"session": session_id, "since": since, "until": until, "dated": dated_after, "own": [TRANSACTION_DATA]},
+    )
+    return await cursor.fetchone() is not None
+
+
+async def data_of_stop(conn: Conn, session_id: str, received_at: datetime) -> tuple[Reading, ...]:
+    """The transactionData that came with the session's StopTransaction received at that moment, in the order sent."""
+    cursor = await conn.execute(
+        """SELECT sampled_at, energy_wh, power_w, current_a, voltage_v, soc_percent, temperature_c, context, flags
+             FROM ocpp_meter_values
+            WHERE session_id = %s AND received_at = %s AND flags @> %s ORDER BY id""",
+        (session_id, received_at, [TRANSACTION_DATA]),
+    )
+    return tuple(
+        [
+            Reading(**{**row, "flags": tuple(flag for flag in row["flags"] if flag != TRANSACTION_DATA)})
+            async for row in cursor
+        ]
+    )

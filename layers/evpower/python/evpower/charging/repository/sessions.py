@@ -115,6 +115,26 @@ async def insert(
     )
 
 
+async def set_sample_interval(conn: Conn, station_id: str, interval_s: int, overdue_after: int) -> None:
+    """Count with another interval in the running charges of a station; their overdue moments move with it."""
+    await conn.execute(
+        """UPDATE charging_sessions
+              SET auto_stop_at = auto_stop_at
+                               + make_interval(secs => %(after)s * (%(interval)s - sample_interval_s)),
+                  sample_interval_s = %(interval)s
+            WHERE id IN (SELECT id FROM charging_sessions
+                          WHERE station_id = %(station)s AND state IN ('charging', 'stopping')
+                            AND sample_interval_s <> %(interval)s
+                          ORDER BY id FOR UPDATE)""",
+        {"station": station_id, "interval": interval_s, "after": overdue_after},
+    )
+
+
+async def set_overdue_at(conn: Conn, session_id: str, at: datetime) -> None:
+    """The moment from which a reading is overdue."""
+    await conn.execute("UPDATE charging_sessions SET auto_stop_at = %s WHERE id = %s", (at, session_id))
+
+
 async def add_reserve(conn: Conn, session_id: str, amount: Decimal, now: datetime) -> None:
     """Count one more reserve that was booked for the session."""
     await conn.execute(
@@ -214,6 +234,20 @@ async def flag_for_review(conn: Conn, session_id: str, reasons: list[str], now: 
               SET needs_review = true, updated_at = %(now)s,
                   review_reasons = ARRAY(SELECT DISTINCT unnest(review_reasons || %(reasons)s::text[]) ORDER BY 1)
             WHERE id = %(id)s""",
+        {"id": session_id, "reasons": reasons, "now": now},
+    )
+
+
+async def flag_once(conn: Conn, session_id: str, reasons: list[str], now: datetime) -> None:
+    """:func:`flag_for_review`, unless the session has been flagged for these reasons before.
+
+    Use case: a charger names an ended charge for hours. Staff who have closed its review are not asked again.
+    """
+    await conn.execute(
+        """UPDATE charging_sessions
+              SET needs_review = true, updated_at = %(now)s,
+                  review_reasons = ARRAY(SELECT DISTINCT unnest(review_reasons || %(reasons)s::text[]) ORDER BY 1)
+            WHERE id = %(id)s AND NOT review_reasons @> %(reasons)s::text[]""",
         {"id": session_id, "reasons": reasons, "now": now},
     )
 

@@ -99,6 +99,46 @@ async def late_readings(conn: Conn, read_before: datetime, limit: int) -> list[s
     )
 
 
+async def waiting_stops(conn: Conn, since: datetime, now: datetime, intervals: int, limit: int) -> list[str]:
+    """Sessions with a stop that names only their card, without readings for so many sample intervals since it came.
+
+    ``since`` bounds the readings that are looked through.
+    """
+    cursor = await conn.execute(
+        """SELECT s.id FROM ocpp_transactions t JOIN charging_sessions s ON s.id = t.session_id
+            WHERE t.guess_state = 'waiting'
+              AND greatest(t.guessed_received_at,
+                           (SELECT max(v.received_at) FROM ocpp_meter_values v
+                             WHERE v.session_id = s.id AND v.received_at BETWEEN %(since)s AND %(now)s))
+                  < %(now)s - %(intervals)s * s.sample_interval_s * interval '1 second'
+            ORDER BY t.guessed_received_at LIMIT %(limit)s""",
+        {"since": since, "now": now, "intervals": intervals, "limit": limit},
+    )
+    return [row["id"] for row in await cursor.fetchall()]
+
+
+async def waiting_on_connector(conn: Conn, station_id: str, connector_id: int) -> list[str]:
+    """Sessions on the connector with a stop that names only their card."""
+    return await _ids(
+        conn,
+        """SELECT session_id AS id FROM ocpp_transactions
+            WHERE guess_state = 'waiting' AND station_id = %s AND connector_id = %s ORDER BY id""",
+        (station_id, connector_id),
+    )
+
+
+async def left_open(conn: Conn, begun_before: datetime, limit: int) -> list[str]:
+    """Ended sessions whose transaction is open although its StopTransaction cannot be expected any more."""
+    return await _ids(
+        conn,
+        """SELECT s.id FROM ocpp_transactions t
+             JOIN charging_sessions s ON s.id = t.session_id AND s.ocpp_transaction_id = t.id
+            WHERE t.status = 'active' AND t.received_at < %s AND s.state IN ('stopped', 'error')
+            ORDER BY t.received_at LIMIT %s""",
+        (begun_before, limit),
+    )
+
+
 async def open_command(conn: Conn, session_id: str, action: str) -> str | None:
     cursor = await conn.execute(
         """SELECT id FROM station_commands

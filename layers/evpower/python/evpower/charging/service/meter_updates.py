@@ -1,13 +1,24 @@
 """Readings of running transactions: context for the socket tier, batch flush, further reserves, auto-stop."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 import orjson
+import psycopg
 
-from evpower.charging import autostop
-from evpower.charging.models import EndReason, FlushNumber, FlushOutcome, LimitType, MeterUpdate, SessionState
+from evpower.charging import autostop, belonging
+from evpower.charging.autostop import OVERDUE_INTERVALS
+from evpower.charging.models import (
+    AFTER_STOP,
+    EndReason,
+    FlushNumber,
+    FlushOutcome,
+    LimitType,
+    MeterUpdate,
+    SessionState,
+)
 from evpower.charging.repository import meter_values, quarantine, sessions, transactions
 from evpower.charging.repository import sweeps as queries
 from evpower.charging.repository.sessions import session_of
@@ -18,10 +29,13 @@ from evpower.commands.models import REMOTE_STOP
 from evpower.config import get_settings
 from evpower.db import Conn
 from evpower.money import ZERO, som
+from evpower.stations import charger_settings, sampling
+from evpower.stations import service as stations
+from evpower.stations.sampling import Gaps
 
 _STOP_AGAIN_AFTER = timedelta(minutes=1)
 _ALL_STORED = FlushOutcome()
-_NAMING_MEMORY = timedelta(days=7)
+_LONGEST_CHARGE = timedelta(days=2)  # what is named longer ago is not looked through
 
 
 async def meter_context(conn: Conn, station_id: str, transaction_id: int) -> MeterContext | None:
@@ -33,6 +47,16 @@ async def meter_context(conn: Conn, station_id: str, transaction_id: int) -> Met
     state = session.meter()
     if state is None:
         return None
+    until = None
+    if not session.state.live:
+        transaction = await transactions.get(conn, station_id, transaction_id)
+        assert transaction is not None
+        has_stopped = transaction.status == "stopped"
+        until = belonging.counted_until(
+            stopped_at=transaction.stopped_at if has_stopped else None,
+            stop_is_plausible=transaction.stop_plausible,
+            next_begin=await transactions.next_begin(conn, transaction),
+        )
     return MeterContext(
         transaction_id=transaction_id,
         session_id=session.id,
@@ -49,12 +73,26 @@ async def meter_context(conn: Conn, station_id: str, transaction_id: int) -> Met
         sample_interval_s=session.sample_interval_s,
         meter=state,
         charger_started_at=row["transaction_began_at"],
+        gaps=_gaps(row),
+        until=until,
     )
 
 
-async def unnamed_transaction(conn: Conn, station_id: str, connector_id: int, now: datetime) -> int | None:
-    """The running transaction of a connector whose station has never named one in its readings of the last days."""
-    return await meter_values.unnamed_transaction(conn, station_id, connector_id, now - _NAMING_MEMORY, now)
+def _gaps(row: Mapping[str, Any]) -> Gaps:
+    configured, observed = row["configured_interval_s"], row["observed_interval_s"]
+    wanted = row["wanted_interval_s"] or get_settings().meter_sample_interval_s
+    is_known = configured is not None or observed is not None
+    return Gaps(sampling.configured_interval_s(configured, wanted), known=is_known)
+
+
+async def is_transaction(conn: Conn, station_id: str, transaction_id: int) -> bool:
+    """Whether the station was ever given this transactionId."""
+    return await transactions.get(conn, station_id, transaction_id) is not None
+
+
+async def running_on(conn: Conn, station_id: str, connector_id: int, now: datetime) -> tuple[int, bool] | None:
+    """The transaction with a session that runs on a connector, and whether the station names it in its readings now."""
+    return await meter_values.running_on(conn, station_id, connector_id, now - _LONGEST_CHARGE, now)
 
 
 async def flush_readings(conn: Conn, number: FlushNumber, batch: Sequence[MeterUpdate]) -> FlushOutcome:
@@ -71,6 +109,23 @@ async def flush_readings(conn: Conn, number: FlushNumber, batch: Sequence[MeterU
         frozenset(position for position, session in enumerate(sessions) if session in locked),
         frozenset(position for position, session in enumerate(sessions) if session in stale),
     )
+
+
+async def store_readings_apart(conn: Conn, update: MeterUpdate) -> bool:
+    """Store readings of which some or all are not counted, and show their session to staff (``update.review``).
+
+    Returns:
+        Whether the session's meter moved as that of a live one.
+    """
+    try:
+        async with conn.transaction():
+            stale = await meter_values.flush(conn, [update])
+    except (psycopg.DataError, psycopg.IntegrityError) as error:
+        await quarantine_readings(conn, update, str(error))
+        return False
+    if update.session_id is not None and update.review:
+        await sessions.flag_once(conn, update.session_id, list(update.review), update.received_at)
+    return update.meter is not None and not stale
 
 
 async def quarantine_readings(conn: Conn, update: MeterUpdate, error: str) -> None:
@@ -128,6 +183,21 @@ async def extend_reserve(conn: Conn, session_id: str, epoch: int, now: datetime)
     return None if autostop.decide(context, now).extend else context
 
 
+async def sampling_changed(conn: Conn, station_id: str) -> None:
+    """Count with the charger's present interval in its running charges: after it was told, or set."""
+    station = await stations.resolve(conn, station_id)
+    if station is not None:
+        await sessions.set_sample_interval(
+            conn, station_id, stations.expected_sample_interval_s(station), OVERDUE_INTERVALS
+        )
+
+
+async def sampling_observed(conn: Conn, station_id: str, interval_s: int, now: datetime) -> None:
+    """Readings show another interval than was counted with: no charge there is overdue by the old one."""
+    await charger_settings.note_observed_sampling(conn, station_id, interval_s, now)
+    await sampling_changed(conn, station_id)
+
+
 async def auto_stop(conn: Conn, session_id: str, now: datetime) -> str | None:
     """Stop a session whose limit is about to be reached; the RemoteStop to dispatch, None when it has ended."""
     _client, session = await lock_with_client(conn, session_id)
@@ -146,10 +216,16 @@ async def stop_closed(conn: Conn, session_id: str, now: datetime) -> str | None:
     if session is None or session.state.live or session.ocpp_transaction_id is None:
         return None
     transaction = await transactions.get(conn, session.station_id, session.ocpp_transaction_id)
-    if transaction is None or transaction.status == "stopped":
+    if transaction is None:
+        return None
+    if transaction.status == "stopped":
         # Use case: the last reading comes after StopTransaction. Some chargers stop what runs, whatever id is named,
         # and that may be the next driver's charge by now.
+        if transaction.stop_plausible is not False:
+            await sessions.flag_once(conn, session_id, [AFTER_STOP], now)
         return None
+    if await transactions.next_begin(conn, transaction) is not None:
+        return None  # its connector serves another charge
     if await queries.asked_since(conn, session_id, REMOTE_STOP, now - _STOP_AGAIN_AFTER):
         return None
     return await command_stop(conn, session.station_id, session.ocpp_transaction_id, session.id, "system", now)

@@ -7,8 +7,8 @@ from evpower import metrics
 from evpower.accounts import service as accounts
 from evpower.accounts.models import Client, LedgerType, Movement
 from evpower.charging import settlement
-from evpower.charging.models import Session, SessionState
-from evpower.charging.repository import sessions
+from evpower.charging.models import BY_CARD, Session, SessionState
+from evpower.charging.repository import sessions, transactions
 from evpower.db import Conn
 from evpower.notifications import service as notifications
 from evpower.pricing import service as pricing
@@ -18,6 +18,7 @@ BY_TRANSACTION = "stop_transaction"
 """Source of a settlement that StopTransaction causes: no other knows when the session really ended."""
 BY_QUARANTINED_STOP = "quarantined_stop"
 """The same, when staff say which transaction the message belongs to."""
+_BY_STOP = (BY_TRANSACTION, BY_QUARANTINED_STOP, BY_CARD)
 
 _START_FAILURES = ("NO_CONNECTION", "start_rejected")
 
@@ -67,9 +68,11 @@ async def settle(
         reason=reason,
         initiator=initiator,
         stopped_at=stopped_at,
-        by_transaction=source in (BY_TRANSACTION, BY_QUARANTINED_STOP),
+        by_transaction=source in _BY_STOP,
         now=now,
     )
+    if session.ocpp_transaction_id is not None:
+        await transactions.end_without_stop(conn, session.ocpp_transaction_id, source, now)
     await pricing.record_promo_use(
         conn,
         session.price,

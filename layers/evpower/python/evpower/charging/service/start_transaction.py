@@ -7,7 +7,7 @@ from decimal import Decimal
 from evpower import metrics
 from evpower.accounts import service as accounts
 from evpower.accounts.models import Client, ClientStatus
-from evpower.charging import meter, repeats
+from evpower.charging import autostop, meter, repeats
 from evpower.charging.autostop import OVERDUE_INTERVALS
 from evpower.charging.models import (
     EndReason,
@@ -19,7 +19,8 @@ from evpower.charging.models import (
 )
 from evpower.charging.repository import sessions, transactions
 from evpower.charging.repository.transactions import Transaction
-from evpower.charging.service.common import command_stop, fence, lock_with_client
+from evpower.charging.service.common import command_stop, fence, lock_with_client, unreadable_reasons
+from evpower.charging.service.meter_updates import meter_context
 from evpower.charging.service.replayed_card import open_ended_session
 from evpower.charging.service.start import open_session, reserve_money
 from evpower.charging.service.tags import TagVerdict, card_verdict, is_closed_to_drivers
@@ -29,6 +30,7 @@ from evpower.errors import ConnectorOccupied, SessionAlreadyActive
 from evpower.money import som
 from evpower.notifications import service as notifications
 from evpower.pricing import service as pricing
+from evpower.stations import sampling
 from evpower.stations import service as stations
 from evpower.stations.models import Station
 
@@ -88,7 +90,9 @@ async def start_transaction(conn: Conn, message: StartTransaction) -> Transactio
         command_id = await command_stop(conn, message.station_id, transaction.id, bound, "system", message.received_at)
         if bound is None:
             await transactions.flag_for_review(conn, transaction.id, f"started with tag {verdict.status}")
+    await _flag_unreadable(conn, message, transaction.id, session)
     if session is not None and verdict.live:
+        await _await_first_reading(conn, session, transaction.id, message.received_at)
         metrics.emit_after_commit({"ChargingsStarted": 1}, Source=session.start_source)
         if session.start_source == "app":
             waited = message.received_at - session.created_at
@@ -110,14 +114,27 @@ async def start_transaction(conn: Conn, message: StartTransaction) -> Transactio
     )
 
 
+async def _flag_unreadable(conn: Conn, message: StartTransaction, transaction_id: int, session: Session | None) -> None:
+    """Somebody has to look at what was replaced."""
+    if not message.unreadable:
+        return
+    reasons = unreadable_reasons("start", message.unreadable)
+    if session is not None:
+        await sessions.flag_for_review(conn, session.id, reasons, message.received_at)
+    else:
+        await transactions.flag_for_review(conn, transaction_id, ", ".join(reasons))
+
+
 async def _record(conn: Conn, message: StartTransaction, card: TagVerdict | None) -> tuple[Transaction, bool]:
     """The transaction of the message, and whether it is a new one. ``card``: the verdict, unless the app started it."""
     transaction, created = await transactions.insert(conn, message)
     # The tag of an app session is for one transaction, so an equal content is always that one.
     if created or card is None:
         return transaction, created
-    if repeats.is_another_charge(transaction, message.message_id) or (
-        repeats.may_be_another_attempt(transaction, message.message_id) and await _would_begin(conn, message, card)
+    told_time = "timestamp" not in message.unreadable
+    if repeats.is_another_charge(transaction, message.message_id, told_time=told_time) or (
+        repeats.may_be_another_attempt(transaction, message.message_id, told_time=told_time)
+        and await _would_begin(conn, message, card)
     ):
         return await transactions.insert_again(conn, message, transaction.repetition + 1)
     return transaction, False
@@ -214,6 +231,20 @@ async def _begin(
     bound = await sessions.get(conn, session.id)
     assert bound is not None
     return bound
+
+
+async def _await_first_reading(conn: Conn, session: Session, transaction_id: int, now: datetime) -> None:
+    """Use case: nobody knows how often this charger samples, and it is every five minutes. Stopped after three of our
+    minutes it would never show that, at no charge ever. It may be silent for as long as the limit cannot be passed.
+    """
+    station = await stations.resolve(conn, session.station_id)
+    if station is None or station.sampling_is_known:
+        return
+    context = await meter_context(conn, session.station_id, transaction_id)
+    if context is not None:
+        blind = min(autostop.longest_without_readings(context), timedelta(seconds=sampling.LONGEST_S))
+        if blind > timedelta(seconds=OVERDUE_INTERVALS * session.sample_interval_s):
+            await sessions.set_overdue_at(conn, session.id, now + blind)
 
 
 async def _is_live(conn: Conn, message: StartTransaction) -> bool:
