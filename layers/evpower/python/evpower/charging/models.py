@@ -350,3 +350,24 @@ class MeterUpdate(Record, frozen=True):
     cost: Decimal | None = None
     auto_stop_at: datetime | None = None
     review: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FlushNumber:
+    """Which group commit this is: ``writer`` counts its own, and makes one after the other."""
+
+    writer: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class FlushOutcome:
+    """What became of a batch, by positions in it.
+
+    Attributes:
+        locked: nothing of these is stored, because somebody has locked their sessions.
+        stale: their readings are stored; their session has ended, or its station has connected elsewhere.
+    """
+
+    locked: frozenset[int] = frozenset()
+    stale: frozenset[int] = frozenset()
