@@ -12,7 +12,7 @@ from typing import Any
 
 from evpower.certificates import service as certificates
 from evpower.charging import service as charging
-from evpower.clock import Clock, SystemClock
+from evpower.clock import Clock, DatabaseClock, SystemClock
 from evpower.commands import service as commands
 from evpower.config import Settings
 from evpower.db import Conn, PooledDatabase
@@ -40,6 +40,7 @@ from socket_tier.ocpp16.routes import DIALECT as OCPP16
 from socket_tier.registry import INBOX_BLOCK_S, Registry, StationConnection
 from socket_tier.server import SocketServer, TierSocket
 from socket_tier.services import Services
+from socket_tier.signs_of_life import SignsOfLife
 from socket_tier.tasks import cancel_all
 
 log = get_logger(__name__)
@@ -84,7 +85,7 @@ class SocketTier:
 
     def __init__(self, settings: Settings, *, clock: Clock | None = None) -> None:
         self.settings = settings
-        self.clock = clock or SystemClock()
+        self.clock = DatabaseClock(clock or SystemClock())
         self.instance_id = settings.instance_id or new_id()
         self.database = PooledDatabase(settings)
         self.registry = Registry(
@@ -136,6 +137,7 @@ class SocketTier:
             ping_interval_s=settings.ocpp_ping_interval_s,
             offline_after_s=settings.station_offline_after_s,
         )
+        self.signs = SignsOfLife(self.database, self.instance_id, self.clock, self.liveness.stores)
         self._reporter = metrics.EmfReporter(action for dialect in DIALECTS.values() for action in dialect.routes)
         self._background: list[asyncio.Task[None]] = []
         self.port = 0
@@ -145,6 +147,7 @@ class SocketTier:
     async def start(self) -> int:
         """Open everything and listen; returns the port."""
         await self.database.open()
+        await self.signs.write(PROBE_S)  # before the first charger, so that the clock is the database's
         self.registry.start()
         self.dispatcher.start()
         self.stream.start()
@@ -153,7 +156,8 @@ class SocketTier:
         if self.settings.sqs_commands_queue_url:
             self.consumer.start()
         loop = asyncio.get_running_loop()
-        self._background = [loop.create_task(self.liveness.run()), loop.create_task(self._report_forever())]
+        upkeep = (self.liveness.run(), self.signs.run(), self._report_forever())
+        self._background = [loop.create_task(work) for work in upkeep]
         self.port = await self.server.start()
         log.info("socket tier listens", extra={"port": self.port, "instance": self.instance_id})
         return self.port
@@ -309,7 +313,7 @@ class SocketTier:
     async def _touch(self, silent_for: dict[str, float]) -> None:
         now = self.clock.now()
         seen = {station: now - timedelta(seconds=max(age, 0.0)) for station, age in silent_for.items()}
-        back = await self.database.run(lambda conn: stations.touch(conn, seen))
+        back = await self.database.run(lambda conn: stations.touch(conn, seen, now))
         # Use case: an operator revokes a charger's credentials. Its socket was fenced out, and must not stay open.
         held = self.registry.local_epochs()
         self.registry.drop_stale(await self.database.run(lambda conn: commands.newer_epochs(conn, held)))

@@ -4,6 +4,7 @@ The running transaction is kept in memory (OCPP 1.6 section 4.7; ocpp.md §3): a
 kept moves on only after the commit. After a reconnect, on any instance, it is loaded again.
 """
 
+import time
 from datetime import datetime
 
 from msgspec.structs import replace
@@ -40,7 +41,8 @@ async def handle(charger: Charger, payload: Payload) -> Payload:
         update = MeterUpdate(charger.station_id, charger.epoch, connector_id, transaction_id, None, now, readings)
         await charger.services.flush.store(update)
         return {}
-    decision, update = judge(context, readings, now, epoch=charger.epoch, connector_id=connector_id)
+    measured_at = context.measured(now, time.monotonic())
+    decision, update = judge(context, readings, now, measured_at, epoch=charger.epoch, connector_id=connector_id)
     if not named:
         update = replace(update, transaction_id=transaction_id)  # as it was sent
     _follow(charger, context, update, decision, await charger.services.flush.store(update))
@@ -79,7 +81,8 @@ def quick(charger: Charger, frame: MeterFrame, done: Done) -> bool:
     if charger.unnamed:
         charger.unnamed.clear()
     now = charger.services.clock.now()
-    decision, update = judge(context, readings, now, epoch=charger.epoch, connector_id=connector_id)
+    measured_at = context.measured(now, time.monotonic())
+    decision, update = judge(context, readings, now, measured_at, epoch=charger.epoch, connector_id=connector_id)
 
     def stored(outcome: bool | Exception) -> None:
         if isinstance(outcome, Exception):
@@ -107,13 +110,22 @@ def _follow(charger: Charger, context: MeterContext, update: MeterUpdate, decisi
 
 
 def judge(
-    context: MeterContext, readings: tuple[Reading, ...], now: datetime, *, epoch: int, connector_id: int
+    context: MeterContext,
+    readings: tuple[Reading, ...],
+    now: datetime,
+    measured_at: datetime,
+    *,
+    epoch: int,
+    connector_id: int,
 ) -> tuple[Decision, MeterUpdate]:
-    """What a message does to a running transaction: what follows, what is stored. Pure: ``context`` stays."""
+    """What a message does to a running transaction: what follows, what is stored. Pure: ``context`` stays.
+
+    Energy and minutes are judged by ``measured_at`` (:meth:`MeterContext.measured`); ``now`` says when the next is due.
+    """
     state, faults = meter.apply_all(
-        context.meter, readings, now, context.max_power_w, context.started_at, context.charger_started_at
+        context.meter, readings, measured_at, context.max_power_w, context.started_at, context.charger_started_at
     )
-    decision = autostop.judge(context, state, now)
+    decision = autostop.judge(context, state, measured_at)
     for reading in readings:
         if reading.flags and reading.energy_wh is None and not _ENERGY_UNUSABLE.isdisjoint(reading.flags):
             faults = (*faults, "energy_unreadable")
@@ -127,7 +139,7 @@ def judge(
         readings,
         state,
         decision.cost,
-        decision.auto_stop_at,
+        autostop.overdue_at(context, now),
         faults,
     )
     return decision, update
@@ -145,6 +157,8 @@ async def _context(charger: Charger, transaction_id: int | None) -> MeterContext
         return await charging.meter_context(conn, charger.station_id, transaction_id)
 
     found = await charger.services.database.run(work)
+    if found is not None:
+        found.keep_time(charger.services.clock.now(), time.monotonic())
     if len(known) >= _MAX_TRANSACTIONS:
         known.pop(next(iter(known)))  # a charger that invents transaction ids costs no memory
     known[transaction_id] = found
@@ -163,9 +177,10 @@ def _act(charger: Charger, context: MeterContext, decision: Decision) -> None:
 async def _extend(charger: Charger, context: MeterContext) -> None:
     """Use case: an unlimited session nears the end of its reserve. Reserve more, or stop when nothing is left."""
     now = charger.services.clock.now()
+    measured_at = context.measured(now, time.monotonic())
 
     async def work(conn: Conn) -> MeterContext | None:
-        return await charging.extend_reserve(conn, context.session_id, charger.epoch, now)
+        return await charging.extend_reserve(conn, context.session_id, charger.epoch, now, measured_at=measured_at)
 
     extended = await charger.services.database.run(work)
     if extended is None:

@@ -4,6 +4,7 @@ The charger forgets a transaction once this is answered, so whatever arrives is 
 where that can be told, else in quarantine for the operator. Repeats settle nothing twice.
 """
 
+import time
 from decimal import Decimal
 from typing import Any
 
@@ -55,6 +56,7 @@ async def keep(charger: Charger, raw: Any, reason: str) -> Payload:
 async def _stop(charger: Charger, payload: Payload, broken: tuple[Reading, ...]) -> Payload:
     now = charger.services.clock.now()
     data = payload.get("transactionData")
+    context = charger.transactions.get(payload["transactionId"])
     message = StopTransaction(
         station_id=charger.station_id,
         transaction_id=payload["transactionId"],
@@ -67,6 +69,7 @@ async def _stop(charger: Charger, payload: Payload, broken: tuple[Reading, ...])
         id_tag=values.tag(payload.get("idTag")),
         readings=(*(normalise.readings(data) if data else ()), *broken),
         raw=normalise.clean(payload),
+        measured_at=context.measured(now, time.monotonic()) if context is not None else None,
     )
 
     async def work(conn: Conn) -> tuple[TransactionStopped, TagVerdict | None]:

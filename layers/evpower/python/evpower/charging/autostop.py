@@ -62,7 +62,12 @@ def judge(context: MeterContext, meter: MeterState, now: datetime) -> Decision:
         horizon_s = context.sample_interval_s + STOP_LATENCY_S
         passes = _passes(context, meter, _power(context, meter, elapsed), horizon_s, elapsed)
         extend = passes and context.limit_type is _NONE
-    return Decision(passes and not extend, extend, cost, now + _overdue(context.sample_interval_s))
+    return Decision(passes and not extend, extend, cost, overdue_at(context, now))
+
+
+def overdue_at(context: MeterContext, now: datetime) -> datetime:
+    """When the next reading is overdue, after one that came ``now``."""
+    return now + _overdue(context.sample_interval_s)
 
 
 @lru_cache(maxsize=64)

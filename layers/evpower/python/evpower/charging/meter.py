@@ -9,12 +9,13 @@ Rules (ocpp.md §3 MeterValues, §5; mobile-api.md §0.7):
   the next reading continues from it, the register really moved and counting goes on from there; if the next reading
   continues from the old value, it was a glitch.
 * Whatever happens, the billable energy never falls and never exceeds what the connector could have delivered since
-  the session began.
+  the session began. What the register shows beyond that stays owed, and counts once there was time enough for it.
+* The server's clock may be set back. Then the charger's own differences tell how much time passed (decisions/0018).
 """
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from decimal import Decimal
+from decimal import ROUND_FLOOR, Decimal
 from functools import lru_cache
 
 from msgspec.structs import replace
@@ -27,10 +28,12 @@ _CLOCK_STEP = timedelta(minutes=1)  # by which a clock is corrected while it cha
 # A queue that was kept longer than this, or a clock that runs this far ahead, is not believed.
 _LONGEST_QUEUE = timedelta(days=30)
 _FURTHEST_AHEAD = timedelta(hours=24)
+_LONGEST_CHARGE = timedelta(hours=12)
 _PER_SECOND = TOLERANCE / 3600
 _MICROSECOND = timedelta(microseconds=1)
 _MILLIONTH = Decimal("0.000001")
 _NO_TIME = timedelta(0)
+_TENTH = Decimal("0.1")  # Wh, as stored
 
 RESET = "register_reset"
 JUMP = "register_jump"
@@ -81,10 +84,13 @@ def apply(
     if register < ZERO:
         return _telemetry(state, reading), (NEGATIVE,)
 
+    elapsed = None
+    if state.since is not None and state.since - received_at > _CLOCK_STEP:
+        received_at, elapsed = _by_charger(state, state.since, reading, began_at)
     difference = register - state.register_wh
     if ZERO <= difference <= ALLOWANCE_WH:  # plausible in any time
         return _accept(state, reading, register, difference, received_at, max_power_w, began_at)
-    bound = plausible_wh(_elapsed(state, reading, received_at, began_at), max_power_w)
+    bound = plausible_wh(elapsed or _elapsed(state, reading, received_at, began_at), max_power_w)
     if 0 <= difference <= bound:
         return _accept(state, reading, register, difference, received_at, max_power_w, began_at)
     if difference < 0 and _is_stale(state, reading, received_at, charger_began_at):
@@ -115,17 +121,17 @@ def _accept(
     *flags: str,
 ) -> tuple[MeterState, tuple[str, ...]]:
     """Count ``added`` Wh, up to what can have been delivered since the session began."""
-    wanted = energy = state.energy_wh + added
+    wanted = energy = state.energy_wh + state.owed_wh + added
     elapsed = received_at - began_at
     # Within the rating by whole seconds, no look at tolerance and allowance is needed: nearly always.
     if wanted * 3600 > max_power_w * (elapsed.days * 86400 + elapsed.seconds):
         ceiling = plausible_wh(elapsed, max_power_w)
         if wanted > ceiling:
-            energy = min(wanted, max(ceiling, state.energy_wh))
+            energy = min(wanted, max(ceiling.quantize(_TENTH, ROUND_FLOOR), state.energy_wh))
             if energy < wanted:
                 flags = (*flags, JUMP)
     charger_at = reading.sampled_at or state.since_charger
-    return _moved(state, reading, register, energy, None, received_at, charger_at), flags
+    return _moved(state, reading, register, energy, None, received_at, charger_at, wanted - energy), flags
 
 
 def apply_all(
@@ -214,10 +220,31 @@ def _elapsed(state: MeterState, reading: Reading, received_at: datetime, began_a
     return max(server, min(charger, received_at - began_at))
 
 
+def _by_charger(state: MeterState, since: datetime, reading: Reading, began_at: datetime) -> tuple[datetime, timedelta]:
+    """Server time of a reading, and the time in which its difference can have been delivered, when the server's clock
+    says less than at the reading before.
+
+    Use case: the server's clock is set back by an hour. What is delivered in that hour is not refused for having taken
+    no time. Where the charger's clock does not tell either, only the time since the begin bounds the energy.
+    """
+    if reading.sampled_at is not None and state.since_charger is not None:
+        passed = min(reading.sampled_at - state.since_charger, _LONGEST_CHARGE)
+        if passed > _NO_TIME:
+            return since + passed, passed
+    return since, since - began_at
+
+
 def _telemetry(state: MeterState, reading: Reading) -> MeterState:
     """The register stays, the rest of the reading counts."""
     return _moved(
-        state, reading, state.register_wh, state.energy_wh, state.candidate_wh, state.since, state.since_charger
+        state,
+        reading,
+        state.register_wh,
+        state.energy_wh,
+        state.candidate_wh,
+        state.since,
+        state.since_charger,
+        state.owed_wh,
     )
 
 
@@ -229,6 +256,7 @@ def _moved(
     candidate: Decimal | None,
     since: datetime | None,
     since_charger: datetime | None,
+    owed: Decimal,
 ) -> MeterState:
     return MeterState(
         state.meter_start_wh,
@@ -242,6 +270,7 @@ def _moved(
         reading.voltage_v if reading.voltage_v is not None else state.voltage_v,
         reading.soc_percent if reading.soc_percent is not None else state.soc_percent,
         reading.temperature_c if reading.temperature_c is not None else state.temperature_c,
+        owed,
     )
 
 

@@ -81,7 +81,7 @@ class MeterState(Record, frozen=True):
 
     ``register_wh`` is the last accepted register, ``candidate_wh`` an implausible one that the next reading confirms
     or refutes, ``energy_wh`` the billable energy so far, ``since`` the server time from which the next difference is
-    judged.
+    judged; it never goes back. ``owed_wh`` is energy that seemed to need more time than had passed since the begin.
     """
 
     meter_start_wh: Decimal
@@ -95,6 +95,7 @@ class MeterState(Record, frozen=True):
     voltage_v: Decimal | None = None
     soc_percent: Decimal | None = None
     temperature_c: Decimal | None = None
+    owed_wh: Decimal = ZERO
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +129,7 @@ class Session:
     meter_start: Decimal | None
     meter_current: Decimal | None
     meter_candidate: Decimal | None
+    meter_owed: Decimal
     energy_wh: Decimal
     last_meter_at: datetime | None
     last_meter_charger_at: datetime | None
@@ -173,6 +175,7 @@ class Session:
             voltage_v=self.voltage_v,
             soc_percent=self.soc_percent,
             temperature_c=self.temperature_c,
+            owed_wh=self.meter_owed,
         )
 
 
@@ -224,7 +227,11 @@ class StartTransaction:
 
 @dataclass(frozen=True, slots=True)
 class StopTransaction:
-    """OCPP 1.6 StopTransaction.req; ``readings`` is its transactionData, normalised."""
+    """OCPP 1.6 StopTransaction.req; ``readings`` is its transactionData, normalised.
+
+    ``measured_at``: time of receipt by which energy and minutes are judged, where the instance has kept the time of the
+    transaction (:meth:`MeterContext.measured`).
+    """
 
     station_id: str
     transaction_id: int
@@ -236,6 +243,15 @@ class StopTransaction:
     id_tag: str | None = None
     readings: tuple[Reading, ...] = ()
     raw: dict[str, Any] = field(default_factory=dict)
+    measured_at: datetime | None = None
+
+    def bound_at(self, last: datetime | None) -> datetime:
+        """Server time until which energy and minutes can have been delivered; ``last``: that of the last reading.
+
+        Use case: the server's clock was set back since the last reading, and the stop comes to another instance.
+        """
+        at = self.measured_at or self.received_at
+        return at if last is None else max(at, last)
 
 
 @dataclass(frozen=True, slots=True)

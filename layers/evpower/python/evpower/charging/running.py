@@ -4,7 +4,7 @@ Energy Wh, power W, money som, times aware and in UTC.
 """
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from evpower.charging.models import LimitType, MeterState, SessionState
@@ -43,6 +43,7 @@ class MeterContext:
     meter: MeterState
     charger_started_at: datetime | None = None
     clear: "Clear" = field(init=False, repr=False, compare=False)
+    _kept_from: tuple[datetime, float] | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         self.clear = clear_of(self)
@@ -51,6 +52,21 @@ class MeterContext:
         """``amount`` som are reserved from now on."""
         self.reserved_amount = amount
         self.clear = clear_of(self)
+
+    def keep_time(self, now: datetime, monotonic: float) -> None:
+        """Measure time by the monotonic clock from here on, in which ``now`` is ``monotonic`` seconds."""
+        self._kept_from = (max(now, self.started_at, self.meter.since or now), monotonic)
+
+    def measured(self, now: datetime, monotonic: float) -> datetime:
+        """The server time by which energy and minutes of this transaction are judged.
+
+        Use case: the server's clock is set while the car charges. Within one instance the time that passed is what the
+        monotonic clock says; stored times of the transaction stay in order, whatever ``now`` says.
+        """
+        if self._kept_from is None:
+            return now
+        moment, at = self._kept_from
+        return moment + timedelta(seconds=monotonic - at)
 
     @property
     def ceiling(self) -> Decimal:

@@ -50,6 +50,7 @@ class _SessionRow(msgspec.Struct, omit_defaults=True, gc=False):
     temperature: Decimal | None = None
     cost: Decimal | None = None
     auto_stop: datetime | None = None
+    owed: Decimal | None = None
     review: str | None = None
 
 
@@ -103,5 +104,6 @@ def _session(update: MeterUpdate) -> _SessionRow:
         meter.temperature_c,
         update.cost,
         update.auto_stop_at,
+        meter.owed_wh or None,
         ",".join(update.review) if update.review else None,
     )

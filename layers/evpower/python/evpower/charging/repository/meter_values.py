@@ -17,7 +17,8 @@ WITH updates AS MATERIALIZED (
     SELECT * FROM json_to_recordset(%s::json)
         AS u (session text, station text, epoch bigint, register numeric, candidate numeric, energy numeric,
               since timestamptz, charger timestamptz, power numeric, current numeric, voltage numeric, soc numeric,
-              temperature numeric, cost numeric, auto_stop timestamptz, review text, received timestamptz)),
+              temperature numeric, cost numeric, auto_stop timestamptz, owed numeric, review text,
+              received timestamptz)),
 stored AS (
     INSERT INTO ocpp_meter_values (station_id, connector_id, transaction_id, session_id, received_at, sampled_at,
         context, energy_wh, power_w, current_a, voltage_v, soc_percent, temperature_c, flags, raw)
@@ -29,7 +30,8 @@ stored AS (
               temperature numeric, flags text, raw jsonb)),
 written AS (
 UPDATE charging_sessions s
-   SET meter_current = u.register, meter_candidate = u.candidate, energy_wh = u.energy, last_meter_at = u.since,
+   SET meter_current = u.register, meter_candidate = u.candidate, energy_wh = u.energy,
+       meter_owed = coalesce(u.owed, 0), last_meter_at = u.since,
        last_meter_charger_at = u.charger, power_w = u.power, current_a = u.current, voltage_v = u.voltage,
        soc_percent = u.soc, temperature_c = u.temperature,
        amount = CASE WHEN s.settlement_revision = 0 OR s.state IN ('pending', 'charging', 'stopping')

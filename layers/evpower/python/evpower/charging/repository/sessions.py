@@ -142,8 +142,9 @@ async def begin_transaction(
     await conn.execute(
         """UPDATE charging_sessions
               SET ocpp_transaction_id = %(transaction)s, connector_id = %(connector)s, meter_start = %(start)s,
-                  meter_current = %(register)s, meter_candidate = NULL, energy_wh = 0, charging_started_at = %(began)s,
-                  start_time = %(began)s, last_meter_at = %(since)s, last_meter_charger_at = %(charger)s,
+                  meter_current = %(register)s, meter_candidate = NULL, meter_owed = 0, energy_wh = 0,
+                  charging_started_at = %(began)s, start_time = %(began)s,
+                  last_meter_at = %(since)s, last_meter_charger_at = %(charger)s,
                   auto_stop_at = %(auto_stop)s, state = coalesce(%(state)s, state),
                   stop_time = CASE WHEN %(state)s::text IS NULL THEN stop_time END,
                   stop_reason = CASE WHEN %(state)s::text IS NULL THEN stop_reason END,
@@ -187,13 +188,14 @@ async def request_stop(
 async def set_meter(conn: Conn, session_id: str, meter: MeterState, now: datetime) -> None:
     await conn.execute(
         """UPDATE charging_sessions
-              SET meter_current = %s, meter_candidate = %s, energy_wh = %s, last_meter_at = %s,
+              SET meter_current = %s, meter_candidate = %s, meter_owed = %s, energy_wh = %s, last_meter_at = %s,
                   last_meter_charger_at = %s, power_w = %s, current_a = %s, voltage_v = %s, soc_percent = %s,
                   temperature_c = %s, updated_at = %s
             WHERE id = %s""",
         (
             meter.register_wh,
             meter.candidate_wh,
+            meter.owed_wh,
             meter.energy_wh,
             meter.since,
             meter.since_charger,

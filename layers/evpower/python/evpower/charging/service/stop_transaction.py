@@ -215,12 +215,13 @@ async def _final_reading(conn: Conn, session: Session, transaction: Transaction,
     else:
         data = _data_in_order(state, transaction, message)
         said = transaction.started_at
-        state, faults = meter.apply_all(state, data or (), message.received_at, bound, began_at, said)
+        received_at = message.measured_at or message.received_at
+        state, faults = meter.apply_all(state, data or (), received_at, bound, began_at, said)
         last_faults: tuple[str, ...] = ()
         # Use case: staff apply another stop to a charge that has ended. A register below the known one did not restart.
         if transaction.status != "stopped" or message.meter_stop_wh >= state.register_wh:
             state, last_faults = meter.finish(
-                state, message.meter_stop_wh, message.stopped_at, message.received_at, bound, began_at, said
+                state, message.meter_stop_wh, message.stopped_at, received_at, bound, began_at, said
             )
         found = {*faults, *last_faults} | ({_DATA_UNUSABLE} if data is None else set())
     if any(UNUSABLE in reading.flags for reading in message.readings):
@@ -289,15 +290,17 @@ def _minutes(session: Session, transaction: Transaction, message: StopTransactio
     if message.stopped_at < transaction.started_at:
         # Use case: the power failed in the middle of the charge, and the charger's clock fell back to 1970. The
         # server's time counts, up to the last reading: the stop may have waited for hours in the charger.
-        last = min(session.last_meter_at or began, message.received_at)
+        last = min(session.last_meter_at or began, message.bound_at(None))
         return meter.billable_minutes(began, last, began, last)
-    return meter.billable_minutes(transaction.started_at, message.stopped_at, began, message.received_at)
+    bound = message.bound_at(session.last_meter_at)
+    return meter.billable_minutes(transaction.started_at, message.stopped_at, began, bound)
 
 
 def _stopped_at(session: Session, transaction: Transaction, message: StopTransaction) -> datetime:
     """End for display: the charger's time where it fits between begin and receipt, else the receipt."""
     began = session.charging_started_at or session.created_at
-    return message.stopped_at if began <= message.stopped_at <= message.received_at else max(message.received_at, began)
+    received = message.bound_at(session.last_meter_at)
+    return message.stopped_at if began <= message.stopped_at <= received else max(received, began)
 
 
 def _fingerprint(message: StopTransaction) -> str:
