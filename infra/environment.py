@@ -23,6 +23,12 @@ def _listed(value: object) -> object:
     return [item.strip() for item in value.split(",") if item.strip()] if isinstance(value, str) else value
 
 
+def _number(value: object) -> object:
+    """`512` on the command line is a number; pydantic reads it so for `int`, not for a choice of numbers."""
+    return int(value) if isinstance(value, str) and re.fullmatch(r"\s*\d{1,9}\s*", value) else value
+
+
+_Number = BeforeValidator(_number)
 Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 _Host = Annotated[str, Field(max_length=240, pattern=r"^([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}$")]
 _Arn = Annotated[str, Field(pattern=r"^(arn:aws:[a-z0-9-]+:[a-z0-9-]*:\d{12}:.+)?$")]
@@ -79,7 +85,7 @@ class Environment(BaseModel):
     api_rate_per_s: int = Field(default=200, ge=1, le=10_000)
     api_burst: int = Field(default=400, ge=1, le=5_000)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    log_retention_days: Literal[1, 3, 5, 7, 14, 30, 60, 90, 120, 180, 365, 400, 545, 731] = 90
+    log_retention_days: Annotated[Literal[1, 3, 5, 7, 14, 30, 60, 90, 120, 180, 365, 400, 545, 731], _Number] = 90
     require_bytecode: bool = False  # refuse to build layers without the interpreter that will run them
 
     release: str = ""  # commit that is deployed, for logs and error reports
@@ -89,7 +95,7 @@ class Environment(BaseModel):
     image_tag: str = "latest"
     tasks_min: int = Field(default=2, ge=2, le=100)
     tasks_max: int = Field(default=4, ge=2, le=200)
-    task_cpu: Literal[256, 512, 1024, 2048, 4096] = 512
+    task_cpu: Annotated[Literal[256, 512, 1024, 2048, 4096], _Number] = 512
     task_memory_mb: int = Field(default=1024, ge=512, le=30_720)
     connections_per_task: int = Field(default=2_500, ge=50, le=10_000)
 

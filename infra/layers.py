@@ -16,6 +16,8 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from infra.installing import uv_install
+
 ROOT = Path(__file__).resolve().parents[1]
 
 RUNTIME_VERSION = "3.13"
@@ -69,10 +71,10 @@ def dependencies_layer() -> Path:
     def fill(folder: Path) -> None:
         requirements = folder / "requirements.txt"
         requirements.write_text(wanted)
-        command = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--target", str(folder / "python")]
-        command += ["--python-platform", PLATFORM, "--python-version", RUNTIME_VERSION, "--only-binary", ":all:"]
-        command += ["--no-deps", "--require-hashes", "--requirement", str(requirements)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own arguments
+        done = uv_install(
+            *("--target", str(folder / "python"), "--python-platform", PLATFORM, "--python-version", RUNTIME_VERSION),
+            *("--only-binary", ":all:", "--no-deps", "--require-hashes", "--requirement", str(requirements)),
+        )
         if done.returncode != 0:
             raise LayerBuildError(f"packages for Lambda cannot be installed:\n{done.stderr[-2000:]}")
         requirements.unlink()

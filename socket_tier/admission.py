@@ -35,17 +35,16 @@ class Refusal:
 def station_reference(path: str) -> str | None:
     """The station id of ``/ws/{id}`` or ``/ocpp/{id}``; None for any other path.
 
-    A trailing slash and percent-encoding are accepted, further segments are not. So is ``/ocpp//{id}``: chargers and
-    test tools put a slash and the id after the address that they were given, and that often ends with one.
+    Percent-encoding and the whole URL in place of the path are accepted, further segments are not. Slashes count once
+    and at the end not at all: chargers and test tools put one to three of them and the id after the address that they
+    were given, and that often ends with one.
     """
-    segments = urlsplit(path).path.split("/")
-    if len(segments) > 3 and segments[2] == "":
-        del segments[2]
-    if len(segments) == 4 and segments[3] == "":
-        segments.pop()
-    if len(segments) != 3 or segments[0] != "" or segments[1] not in _PREFIXES:
+    if not path.startswith("/"):
+        path = urlsplit(path).path
+    segments = [segment for segment in path.partition("?")[0].split("/") if segment]
+    if len(segments) != 2 or segments[0] not in _PREFIXES:
         return None
-    reference = unquote(segments[2], errors="strict") if _decodable(segments[2]) else ""
+    reference = unquote(segments[1], errors="strict") if _decodable(segments[1]) else ""
     if not 0 < len(reference) <= _MAX_ID_CHARS or not reference.isprintable() or reference != reference.strip():
         return None
     return reference

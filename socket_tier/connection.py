@@ -8,9 +8,11 @@ flight; further ones wait with a deadline each.
 import asyncio
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from contextlib import suppress
 from typing import Any, Protocol
+
+from websockets.exceptions import ConnectionClosed
 
 from evpower.charging.service import ConnectionLost
 from evpower.logging import get_logger
@@ -50,6 +52,10 @@ class Link(Protocol):
 
     def resume(self) -> None:
         """Read again."""
+        ...
+
+    async def ping(self) -> Awaitable[float]:
+        """Send a WebSocket ping; what is returned ends with its pong."""
         ...
 
     async def close(self, code: int = 1000, reason: str = "") -> None: ...
@@ -226,9 +232,13 @@ class ChargerConnection:
         route = self.dialect.routes.get(action) if action else None
         return route if route is not None and route.on_fault is not None else None
 
+    def _is_of_the_moment(self, action: str | None) -> bool:
+        route = self.dialect.routes.get(action or "")
+        return route is not None and route.of_the_moment
+
     async def _handle(self, frame: Call | BadFrame, data: bytes) -> None:
         started = time.monotonic()
-        repeated = self._repeats.answer_to(frame.id, data)
+        repeated = None if self._is_of_the_moment(frame.action) else self._repeats.answer_to(frame.id, data)
         if repeated is not None:
             self._send(repeated)
             self._note(frame, data, repeated, started)
@@ -255,7 +265,8 @@ class ChargerConnection:
         is_json: bool = False,
     ) -> None:
         """Answer, then start what follows from the message."""
-        self._repeats.remember(message_id, data, answer)
+        if not self._is_of_the_moment(action):
+            self._repeats.remember(message_id, data, answer)
         self._send(answer)
         self.charger.run_deferred()
         if not self._ready:
@@ -389,6 +400,22 @@ class ChargerConnection:
                 # One for all who wait: a shutdown may meet a socket that has just closed.
                 idle = self._idle = self._idle or asyncio.Event()
                 await idle.wait()
+
+    async def answers_ping(self, timeout_s: float) -> bool:
+        """Whether the charger is still there: half-open connections look alive until somebody asks."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await (await self._link.ping())
+        except (TimeoutError, ConnectionClosed):
+            return False
+        return not self._closed
+
+    def look_up_again(self) -> None:
+        """Load running transactions anew with their next message.
+
+        Use case: a command was answered that changed how often the charger samples.
+        """
+        self.charger.transactions.clear()
 
     # --- small parts --------------------------------------------------------------------------------------------
 

@@ -55,6 +55,9 @@ class Route:
         on_fault: takes a message that breaks its schema or comes from a station that is not accepted, where the
             specification forbids to refuse it (StopTransaction); gets the raw payload and the reason.
         pace: how often one charger may have the action handled; more of them wait.
+        of_the_moment: the answer is true now and perhaps not later, and giving it changes nothing that matters: a
+            repeated message gets a new one. Use case: a charger gives one id to all its messages. Its clock would stand
+            still, its boot stay Pending after it was accepted, its driver's card blocked after a top-up.
     """
 
     handler: Handler
@@ -62,6 +65,7 @@ class Route:
     before_accepted: bool = False
     on_fault: "FaultHandler | None" = None
     pace: Pace | None = None
+    of_the_moment: bool = False
 
 
 class QuickCall(Protocol):

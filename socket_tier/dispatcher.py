@@ -271,6 +271,8 @@ class Dispatcher:
         if hook is not None:
             await self._changed([command.station_id])
         if on_outcome is not None:
+            if (held := self._registry.local(command.station_id)) is not None:
+                held.look_up_again()
             self.drain_soon([command.station_id])  # it may have queued the next command
         return outcome
 

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from evpower.logging import get_logger
+from evpower.outside import http as outgoing
+from evpower.outside.aws import aws_client
 
 log = get_logger(__name__)
 
@@ -51,21 +53,20 @@ class TargetWatch:
             await asyncio.sleep(self._poll_s)
 
     async def _own_address(self) -> str:
-        import httpx
-
-        async with httpx.AsyncClient(timeout=TIMEOUT_S, trust_env=False) as client:
-            answer = (await client.get(self._environ[_METADATA])).raise_for_status().json()
+        url = self._environ[_METADATA]
+        async with outgoing.client(timeout_s=TIMEOUT_S, fixed=[url]) as client:
+            answer = (await client.get(url)).raise_for_status().json()
         return str(answer["Networks"][0]["IPv4Addresses"][0])
 
     def _state(self, address: str) -> str:
         if self._client is None:
-            import boto3
-            from botocore.config import Config
-
-            config = Config(connect_timeout=TIMEOUT_S, read_timeout=TIMEOUT_S, retries={"max_attempts": 2})
-            endpoint = self._environ.get("AWS_ENDPOINT_URL") or None
-            session = boto3.session.Session(region_name=self._region)
-            self._client = session.client("elbv2", endpoint_url=endpoint, config=config)
+            self._client = aws_client(
+                "elbv2",
+                region=self._region,
+                endpoint_url=self._environ.get("AWS_ENDPOINT_URL") or None,
+                connect_timeout_s=TIMEOUT_S,
+                read_timeout_s=TIMEOUT_S,
+            )
         found = self._client.describe_target_health(TargetGroupArn=self._arn, Targets=[{"Id": address}])
         return str(found["TargetHealthDescriptions"][0]["TargetHealth"]["State"])
 

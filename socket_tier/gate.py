@@ -60,12 +60,18 @@ class Pass:
 
 
 Loader = Callable[[str], Awaitable[Admission | None]]
+Peace = Callable[[str], Awaitable[float]]
+"""(station id) -> seconds for which its present socket is left in peace; 0: a newcomer takes its place."""
 CertificateCheck = Callable[[str, str | None], Awaitable[str | None]]
 """(station id, serial number) -> our objection to that certificate, None when there is none."""
 
 
 async def _no_objection(_station_id: str, _serial: str | None) -> str | None:
     return None
+
+
+async def _no_peace(_station_id: str) -> float:
+    return 0.0
 
 
 class Gate:
@@ -78,12 +84,14 @@ class Gate:
         load: Loader,
         check_certificate: CertificateCheck = _no_objection,
         waiting: Callable[[], int] = lambda: 0,
+        peace: Peace = _no_peace,
     ) -> None:
         self._settings = settings
         self._supported = supported
         self._load = load
         self._check_certificate = check_certificate
         self._waiting = waiting
+        self._peace = peace
         self._proxies = TrustedProxies.parse(settings.trusted_proxies)
         self._bucket = TokenBucket(ACCEPTS_PER_SECOND, ACCEPT_BURST)
         # A charger with a wrong key slows down only itself, not its neighbours behind the same router: however often it
@@ -186,6 +194,10 @@ class Gate:
         )
         if isinstance(chosen, Refusal):
             return chosen
+        peace = await self._peace(station.station_id)
+        if peace > 0:
+            # Use case: after a reset the charger dials twice, and each of its sockets ends the other.
+            return _busy("Another connection of this station is in use; connect again later.", int(peace) + 1, jitter=0)
         return Pass(station, chosen[0], chosen[1], address, proof)
 
     async def _prove(self, request: UpgradeRequest, station: Admission, reference: str) -> Proof | Refusal:

@@ -53,6 +53,15 @@ def offered(headers: Headers) -> list[str]:
     return found
 
 
+def complete(headers: Headers) -> None:
+    """Add what an upgrade request leaves out although nothing else can be meant.
+
+    Use case: a charger asks for ``Upgrade: websocket`` without ``Connection: Upgrade``, and would never get in.
+    """
+    if "Connection" not in headers and "websocket" in (joined(headers, "Upgrade") or "").lower():
+        headers["Connection"] = "Upgrade"
+
+
 def plain_answer(status: HTTPStatus, body: bytes, content_type: str) -> Response:
     """An HTTP answer that ends the connection."""
     headers = Headers(

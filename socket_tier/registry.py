@@ -34,6 +34,7 @@ log = get_logger(__name__)
 OWNER_TTL_S = 60
 REFRESH_S = 20.0
 HAND_OFF_TIMEOUT_S = 2.0
+PING_TIMEOUT_S = 1.5  # below the time-out of a question to another instance
 INBOX_TTL_S = 30
 INBOX_BLOCK_S = 4.0  # below the socket timeout of the blocking client
 REPLACED_CODE = 4001
@@ -83,6 +84,14 @@ class StationConnection(Protocol):
         ...
 
     async def close(self, code: int, reason: str) -> None: ...
+
+    async def answers_ping(self, timeout_s: float) -> bool:
+        """Whether the charger answers a WebSocket ping in time."""
+        ...
+
+    def look_up_again(self) -> None:
+        """What is kept of the station's running transactions may be out of date."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +148,7 @@ class Registry:
         self.instance_id = instance_id
         self.on_hand_off: HandOff = lambda _station, _command: False
         self.on_reclaimed: Reclaimed = lambda _stations: None
-        self.on_replaced: Callable[[StationConnection], None] = lambda _connection: None
+        self.on_displaced: Callable[[str], None] = lambda _station: None
         self._redis = redis
         self._blocking = blocking_redis
         self._ttl_ms = int(owner_ttl_s * 1000)
@@ -243,18 +252,26 @@ class Registry:
 
         True: taken. False: that instance no longer holds the station. None: no answer in time.
         """
+        message = {"type": "command", "station_id": station_id, "command_id": command_id}
+        return await self._ask(owner, message)
+
+    async def holder_answers(self, station_id: str) -> bool:
+        """Whether the station's socket, here or on another instance, answers a ping."""
+        local = self._connections.get(station_id)
+        if local is not None:
+            return await local.answers_ping(PING_TIMEOUT_S)
+        lookup = await self.owner(station_id)
+        if lookup.owner is None or lookup.owner.instance_id == self.instance_id:
+            return False
+        return await self._ask(lookup.owner, {"type": "ping", "station_id": station_id}) is True
+
+    async def _ask(self, owner: Owner, message: dict[str, Any]) -> bool | None:
+        """What another instance acknowledges; None: no answer in time."""
         message_id = uuid.uuid4().hex
         future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._waiting[message_id] = future
-        message = {
-            "type": "command",
-            "id": message_id,
-            "from": self.instance_id,
-            "station_id": station_id,
-            "command_id": command_id,
-        }
         try:
-            await self._post(owner.instance_id, message)
+            await self._post(owner.instance_id, {**message, "id": message_id, "from": self.instance_id})
             async with asyncio.timeout(self._hand_off_timeout_s):
                 return await future
         except (RedisAway, TimeoutError):
@@ -278,7 +295,7 @@ class Registry:
 
     def _replace(self, connection: StationConnection) -> None:
         self._spawn(connection.close(REPLACED_CODE, REPLACED_REASON))
-        self.on_replaced(connection)
+        self.on_displaced(connection.station_id)
 
     async def _claim(self, station_id: str, connection: StationConnection, *, probe: bool = False) -> Owner | None:
         """Write or refresh the owner key; returns the owner before. A replaced owner is told, or we are."""
@@ -292,6 +309,7 @@ class Registry:
         if before is not None and before.epoch > connection.epoch:
             self._lost(station_id, before.epoch)
         elif before is not None and before.instance_id != self.instance_id and before.epoch < connection.epoch:
+            self.on_displaced(station_id)
             await self._post(before.instance_id, {"type": "lost", "station_id": station_id, "epoch": connection.epoch})
         return before
 
@@ -360,6 +378,8 @@ class Registry:
                     with suppress(RedisAway):
                         await self._forget_stale_key(station_id)
                 self._spawn(self._post(message["from"], {"type": "ack", "id": message["id"], "taken": taken}))
+            elif kind == "ping":
+                self._spawn(self._acknowledge_ping(station_id, message["from"], message["id"]))
             elif kind == "ack":
                 future = self._waiting.get(message["id"])
                 if future is not None and not future.done():
@@ -368,6 +388,11 @@ class Registry:
                 self._lost(station_id, int(message["epoch"]))
         except (ValueError, KeyError, TypeError) as error:
             log.warning("unreadable message in the inbox", extra={"error": str(error)})
+
+    async def _acknowledge_ping(self, station_id: str, sender: str, message_id: str) -> None:
+        local = self._connections.get(station_id)
+        answers = local is not None and await local.answers_ping(PING_TIMEOUT_S)
+        await self._post(sender, {"type": "ack", "id": message_id, "taken": answers})
 
     async def _forget_stale_key(self, station_id: str) -> None:
         """Our key for a socket that is gone (left by a crash of this instance): remove it, the sender looks again."""

@@ -25,7 +25,7 @@ from socket_tier.admission import Refusal, station_reference
 from socket_tier.frames import frame_size, is_no_frame, is_whole_text, text_frame, whole_text
 from socket_tier.gate import SERIAL_SUFFIX, SUBJECT_SUFFIX, Gate, Pass, UpgradeRequest
 from socket_tier.handshakes import CountedSocket, Handshakes
-from socket_tier.http_edge import joined, offered, peer_of, plain_answer, single
+from socket_tier.http_edge import complete, joined, offered, peer_of, plain_answer, single
 from socket_tier.message_log import MessageLog
 
 log = get_logger(__name__)
@@ -287,6 +287,7 @@ class SocketServer:
         path = request.path.partition("?")[0]
         if path in ("/health", "/readyz", "/metrics"):
             return await self._endpoint(path, request.headers)
+        complete(request.headers)
         peer = peer_of(connection)
         forwarded = joined(request.headers, "X-Forwarded-For")
         if path.rstrip("/") in self._stream_paths:

@@ -29,7 +29,7 @@ from socket_tier import metrics
 from socket_tier.charger import Charger
 from socket_tier.command_consumer import CommandConsumer
 from socket_tier.connection import TRY_AGAIN_LATER, ChargerConnection
-from socket_tier.contested import REPLACED, WITHIN_S, ContestedStations
+from socket_tier.contested import DISPLACED, WITHIN_S, ContestedStations
 from socket_tier.dispatcher import Dispatcher
 from socket_tier.gate import Gate, Pass
 from socket_tier.liveness import Liveness
@@ -37,7 +37,7 @@ from socket_tier.location_stream import STREAM_PATHS, LocationStream
 from socket_tier.message_log import MessageLog, StationLog
 from socket_tier.meter_flush import MeterFlush
 from socket_tier.ocpp16.routes import DIALECT as OCPP16
-from socket_tier.registry import INBOX_BLOCK_S, Registry, StationConnection
+from socket_tier.registry import INBOX_BLOCK_S, Registry
 from socket_tier.server import SocketServer, TierSocket
 from socket_tier.services import Services
 from socket_tier.signs_of_life import SignsOfLife
@@ -94,7 +94,7 @@ class SocketTier:
             self.instance_id,
         )
         self.contested = ContestedStations()
-        self.registry.on_replaced = self._replaced
+        self.registry.on_displaced = self._displaced
         self.dispatcher = Dispatcher(
             self.database,
             self.registry,
@@ -119,7 +119,9 @@ class SocketTier:
             drain=lambda station_id: self.dispatcher.drain_soon([station_id]),
             changed=self._changed,
         )
-        self.gate = Gate(settings, list(DIALECTS), self._load, self._check_certificate, self.database.waiting)
+        self.gate = Gate(
+            settings, list(DIALECTS), self._load, self._check_certificate, self.database.waiting, self._peace
+        )
         self.server = SocketServer(
             settings,
             self.gate,
@@ -140,6 +142,7 @@ class SocketTier:
         self.signs = SignsOfLife(self.database, self.instance_id, self.clock, self.liveness.stores)
         self._reporter = metrics.EmfReporter(action for dialect in DIALECTS.values() for action in dialect.routes)
         self._background: list[asyncio.Task[None]] = []
+        self._reports: set[asyncio.Task[None]] = set()
         self.port = 0
 
     # --- life ---------------------------------------------------------------------------------------------------
@@ -176,7 +179,7 @@ class SocketTier:
             async with asyncio.timeout(DRAIN_S):
                 await self.server.wait_closed()
                 await self.flush.drained()
-        await cancel_all(self._background)
+        await cancel_all([*self._background, *self._reports])
         if self.messages is not None:
             await self.messages.stop()
         await self.liveness.flush()
@@ -286,22 +289,30 @@ class SocketTier:
         except Exception as error:  # the sweep notices the silence
             log.warning("connection not released", extra={"station_id": connection.station_id, "error": str(error)})
 
-    def _replaced(self, connection: StationConnection) -> None:
+    def _displaced(self, station_id: str) -> None:
         """Use case: two chargers are set up with one id. Each new socket ends the other's, and neither can work."""
-        station_id = connection.station_id
-        if self.contested.replaced(station_id, time.monotonic()):
-            log.warning("sockets of a station replace each other", extra={"station_id": station_id})
-            assert isinstance(connection, ChargerConnection)
-            connection.charger.spawn(self._tell_contested(station_id))
+        if self.contested.displaced(station_id, time.monotonic()):
+            log.warning("sockets of a station displace each other", extra={"station_id": station_id})
+            task = asyncio.get_running_loop().create_task(self._report_contested(station_id))
+            self._reports.add(task)
+            task.add_done_callback(self._reports.discard)
 
-    async def _tell_contested(self, station_id: str) -> None:
-        told = {"replaced": REPLACED, "within_s": WITHIN_S}
+    async def _report_contested(self, station_id: str) -> None:
+        payload = {"replaced": DISPLACED, "within_s": WITHIN_S}
         now = self.clock.now()
-        await self.database.run(
-            lambda conn: stations.add_event(
-                conn, station_id, "connection_contested", now, payload=told, severity="warning"
+        try:
+            await self.database.run(
+                lambda conn: stations.add_event(
+                    conn, station_id, "connection_contested", now, payload=payload, severity="warning"
+                )
             )
-        )
+        except Exception as error:
+            log.warning("event not stored", extra={"station_id": station_id, "error": str(error)})
+
+    async def _peace(self, station_id: str) -> float:
+        """Seconds for which the station's socket is left in peace: only one that answers is worth it."""
+        seconds = self.contested.peace(station_id, time.monotonic())
+        return seconds if seconds > 0 and await self.registry.holder_answers(station_id) else 0.0
 
     # --- the app's stream ---------------------------------------------------------------------------------------
 

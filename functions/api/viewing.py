@@ -7,6 +7,7 @@ from typing import Annotated, TypeVar
 from fastapi import Depends, Request
 
 from evpower.auth.models import Principal
+from evpower.charging import service as charging
 from evpower.db import Conn
 from evpower.reservations import service as reservations
 from evpower.stations.views import NOTHING_KEPT, Kept
@@ -30,10 +31,13 @@ class Viewer:
         if client is None:
             return await self._deps.database.run(lambda conn: look(conn, NOTHING_KEPT), claims=PUBLIC_CLAIMS)
 
-        async def with_reservations(conn: Conn) -> T:
-            return await look(conn, await reservations.kept_for_app(conn, client.subject, now))
+        async def with_what_is_kept(conn: Conn) -> T:
+            reserved = await reservations.kept_for_app(conn, client.subject, now)
+            finishing = await charging.places_to_go_on(conn, client.subject, now)
+            kept = {(*place, "Reserved") for place in reserved} | {(*place, "Finishing") for place in finishing}
+            return await look(conn, kept)
 
-        return await self._deps.database.run(with_reservations, claims=client.claims())
+        return await self._deps.database.run(with_what_is_kept, claims=client.claims())
 
 
 def _viewer(request: Request) -> Viewer:

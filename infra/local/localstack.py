@@ -15,6 +15,7 @@ import urllib.request
 from pathlib import Path
 from typing import Self
 
+from infra.installing import uv_install
 from infra.local import scratch
 from infra.local.processes import LOOPBACK, ROOT, Child, LocalSystemError, free_port
 
@@ -37,15 +38,10 @@ def python() -> Path:
     shutil.rmtree(_VENV, ignore_errors=True)
     subprocess.run([sys.executable, "-m", "venv", str(_VENV)], check=True)
     if importlib.util.find_spec("uv"):  # several times faster than pip
-        installer = [sys.executable, "-m", "uv", "pip", "install", "-q", "--python", str(interpreter)]
+        done = uv_install("--python", str(interpreter), "--require-hashes", "-r", str(_REQUIREMENTS))
     else:
-        installer = [str(interpreter), "-m", "pip", "install", "-q", "--no-input"]
-    done = subprocess.run(
-        [*installer, "--require-hashes", "-r", str(_REQUIREMENTS)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+        command = [str(interpreter), "-m", "pip", "install", "-q", "--no-input", "--require-hashes"]
+        done = subprocess.run([*command, "-r", str(_REQUIREMENTS)], capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise LocalSystemError(f"LocalStack cannot be installed:\n{done.stderr[-2000:]}")
     stamp.write_text(wanted)

@@ -40,6 +40,9 @@ class _Identity:
             )
         self.prefix = [setpriv, f"--reuid={entry.pw_uid}", f"--regid={entry.pw_gid}", "--clear-groups"]
         self.prefix += ["--inh-caps=-all,+dac_override", "--ambient-caps=-all,+dac_override", "--pdeathsig=SIGINT"]
+        # initdb looks for its neighbours with access(2), which leaves out the capabilities of an unprivileged user
+        # unless this bit is set (capabilities(7), access(2)).
+        self.prefix.append("--securebits=+no_setuid_fixup")
 
     def take_over(self, directory: Path) -> None:
         """Give ``directory`` to the user that runs PostgreSQL."""
@@ -56,7 +59,8 @@ def _passwd_entry(name: str) -> pwd.struct_passwd | None:
 
 
 def _others_may_enter(path: Path) -> bool:
-    return all(parent.stat().st_mode & 0o001 for parent in [path.resolve(), *path.resolve().parents] if parent.is_dir())
+    """Whether any user may pass every folder on the way to ``path``, and enter (or run) it."""
+    return all(step.stat().st_mode & 0o001 for step in [path.resolve(), *path.resolve().parents])
 
 
 def _c_locale() -> dict[str, str]:
@@ -124,7 +128,7 @@ class Postgres:
         """Make the database directory unless it exists (seconds, blocking). :meth:`stop` ends it from outside."""
         if (self._data / "PG_VERSION").exists():
             return
-        identity = _Identity(self._directory, self._bin)
+        identity = _Identity(self._directory, self._bin / "postgres")
         # Under another name until it is whole: a kill half-way must not leave what looks like a database.
         unfinished = self._directory / "data.unfinished"
         if unfinished.exists():
@@ -143,7 +147,7 @@ class Postgres:
 
     def launch(self) -> Self:
         self.initialise()
-        identity = _Identity(self._directory, self._bin)
+        identity = _Identity(self._directory, self._bin / "postgres")
         options = {
             "listen_addresses": LOOPBACK,
             "unix_socket_directories": str(self._sockets),

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import contextlib
 import fcntl
 import json
 import logging
@@ -13,13 +14,13 @@ from typing import Any
 
 from infra.local.configuration import DEFAULT_PORT, DEFAULT_SOCKET_TIER_PORT, LocalOptions
 from infra.local.lambda_pool import FunctionInitError, has_awslambdaric
-from infra.local.processes import ROOT, LocalSystemError
+from infra.local.processes import LocalSystemError
+from infra.local.running_systems import FOLDER, listed
 from infra.local.system import LocalSystem
 
 __all__ = ["LocalOptions", "LocalSystem", "main"]
 
 _TIER_OFFSET = DEFAULT_SOCKET_TIER_PORT - DEFAULT_PORT
-STATE_FILE = ROOT / ".evpower" / "running.json"
 
 
 def _arguments() -> argparse.Namespace:
@@ -78,15 +79,17 @@ async def _run(options: LocalOptions) -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, stop.set)
     system = LocalSystem(options, progress=_say)
-    ready = False
+    known = contextlib.ExitStack()
     starting = asyncio.create_task(system.start())
     stopped = asyncio.create_task(stop.wait())
     try:
         await asyncio.wait({starting, stopped}, return_when=asyncio.FIRST_COMPLETED)
         if starting.done():
             await starting
-            ready = True
-            _remember(system)
+            try:
+                known.enter_context(listed(system.describe(), system.port))
+            except OSError as exc:
+                _say(f"cannot write to {FOLDER} ({exc.strerror}): ./dev psql will not find this system")
             print(f"ready {json.dumps(system.describe(), ensure_ascii=False)}", flush=True)
             _say("stop with Ctrl-C")
             ends: set[asyncio.Future[Any]] = {stopped, system.failure}
@@ -99,27 +102,8 @@ async def _run(options: LocalOptions) -> int:
         for task in (starting, stopped):
             task.cancel()
         await asyncio.gather(starting, stopped, return_exceptions=True)
+        known.close()
         await system.stop()
-        if ready:
-            _forget(system)
-
-
-def _remember(system: LocalSystem) -> None:
-    """Leave the addresses for `./dev psql`; a read-only checkout does without."""
-    try:
-        STATE_FILE.parent.mkdir(exist_ok=True)
-        STATE_FILE.write_text(json.dumps(system.describe(), ensure_ascii=False))
-    except OSError as exc:
-        _say(f"cannot write {STATE_FILE} ({exc.strerror}): ./dev psql will not find this system")
-
-
-def _forget(system: LocalSystem) -> None:
-    """Use case: of two systems on other ports the earlier one ends. The file is the later one's."""
-    try:
-        if json.loads(STATE_FILE.read_text()) == system.describe():
-            STATE_FILE.unlink(missing_ok=True)
-    except (OSError, ValueError):
-        return
 
 
 def main() -> int:

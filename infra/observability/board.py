@@ -182,6 +182,7 @@ def _payments() -> Row:
                     own("PaymentChecksNotQueued", label="checks not queued"),
                     own("PushesNotQueued", label="pushes not queued"),
                     own("LoginCodesNotSent", label="codes not sent"),
+                    own("LoginCodesRefused", label="codes refused"),
                     own("OldestPushAge", "Maximum", "oldest push, s"),
                 ),
                 period_s=300,

@@ -3,7 +3,7 @@
 Each message has a file of its own with the words it uses; this is what they share.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from evpower.db import Conn
 from evpower.jobs import service as jobs
@@ -28,6 +28,10 @@ async def store(
     return {}
 
 
+# Use case: a charger that uploads says so several times a second, for hours.
+_SAME_STEP = timedelta(hours=1)
+
+
 async def job_step(charger: Charger, event: str, kind: JobKind, payload: Payload, *, severity: str) -> Payload:
     """Commit a step of a firmware update or upload, as an event and in its job; the empty answer."""
     now = charger.services.clock.now()
@@ -35,7 +39,9 @@ async def job_step(charger: Charger, event: str, kind: JobKind, payload: Payload
 
     async def work(conn: Conn) -> None:
         await jobs.progress(conn, charger.station_id, kind, payload["status"], request_id, now)
-        await stations.add_event(conn, charger.station_id, event, now, payload=payload, severity=severity)
+        await stations.add_event(
+            conn, charger.station_id, event, now, payload=payload, severity=severity, once_in=_SAME_STEP
+        )
 
     await charger.services.database.run(work)
     return {}

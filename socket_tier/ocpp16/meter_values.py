@@ -99,7 +99,13 @@ def _follow(charger: Charger, context: MeterContext, update: MeterUpdate, decisi
     """After the commit: what is kept moves on, and what the decision asks for is started once the answer is out."""
     if current:
         assert update.meter is not None
+        interval_s = context.gaps.new_interval(
+            context.sample_interval_s, context.meter.since_charger, update.meter.since_charger
+        )
         context.meter = update.meter
+        if interval_s is not None:
+            context.sample_every(interval_s)
+            charger.defer(lambda: _sampling_observed(charger, interval_s))
         if decision.stop or decision.extend:
             _act(charger, context, decision)
     else:
@@ -172,6 +178,11 @@ def _act(charger: Charger, context: MeterContext, decision: Decision) -> None:
         charger.defer(lambda: _extend(charger, context))
     elif decision.stop:
         charger.defer(lambda: _auto_stop(charger, context))
+
+
+async def _sampling_observed(charger: Charger, interval_s: int) -> None:
+    station_id, now = charger.station_id, charger.services.clock.now()
+    await charger.services.database.run(lambda conn: charging.sampling_observed(conn, station_id, interval_s, now))
 
 
 async def _extend(charger: Charger, context: MeterContext) -> None:

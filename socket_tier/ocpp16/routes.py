@@ -31,12 +31,12 @@ _READINGS = Pace(per_s=50, burst=5000)
 _TRANSACTIONS = Pace(per_s=2, burst=500)
 
 ROUTES = {
-    "Authorize": Route(authorize.handle, Durability.RETRY),
-    "BootNotification": Route(boot_notification.handle, before_accepted=True, pace=_BOOTS),
+    "Authorize": Route(authorize.handle, Durability.RETRY, of_the_moment=True),
+    "BootNotification": Route(boot_notification.handle, before_accepted=True, pace=_BOOTS, of_the_moment=True),
     "DataTransfer": Route(data_transfer.handle),
     "DiagnosticsStatusNotification": Route(diagnostics_status_notification.handle, Durability.RETRY, pace=_EVENTS),
     "FirmwareStatusNotification": Route(firmware_status_notification.handle, Durability.RETRY, pace=_EVENTS),
-    "Heartbeat": Route(heartbeat.handle, pace=_HEARTBEATS),
+    "Heartbeat": Route(heartbeat.handle, pace=_HEARTBEATS, of_the_moment=True),
     "LogStatusNotification": Route(log_status_notification.handle, Durability.RETRY, pace=_EVENTS),
     "MeterValues": Route(meter_values.handle, Durability.COMMIT, pace=_READINGS),
     "SecurityEventNotification": Route(security_event_notification.handle, Durability.RETRY, pace=_EVENTS),

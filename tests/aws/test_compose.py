@@ -83,6 +83,32 @@ def test_production_file_is_hardened() -> None:
     assert set(services["tls"]["networks"]) == {"inside", "outside"}
 
 
+def _copied_into(service: dict[str, Any], content: dict[str, Any]) -> list[str]:
+    """What Compose copies into the container after it was made; files are mounted instead."""
+    copied = []
+    for kind in ("configs", "secrets"):
+        for entry in service.get(kind, []):
+            name = entry if isinstance(entry, str) else entry["source"]
+            if "file" not in content[kind][name]:
+                copied.append(name)
+    return copied
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_nothing_is_copied_into_a_read_only_container(name: str) -> None:
+    """Compose refuses to start such a service: its file system takes no copy."""
+    content = _load(name)
+    for service_name, service in content["services"].items():
+        if service.get("read_only"):
+            assert _copied_into(service, content) == [], service_name
+
+
+def test_the_files_that_the_production_file_mounts_exist() -> None:
+    files = [entry["file"] for entry in _load("docker-compose.production.yml")["configs"].values()]
+    assert files
+    assert all((ROOT / file).is_file() for file in files)
+
+
 def test_production_file_holds_no_secret_of_its_own() -> None:
     environment = _load("docker-compose.production.yml")["x-socket-tier"]["environment"]
     for name in ("DATABASE_URL", "AWS_SECRET_ACCESS_KEY", "AUTH_TOKEN_SECRET", "STATION_SECRETS_KEY"):

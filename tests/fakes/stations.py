@@ -34,6 +34,12 @@ class FakeConnection:
         async with asyncio.timeout(timeout):
             return await self.answer(action, payload)
 
+    async def answers_ping(self, timeout_s: float) -> bool:
+        return self.closed_with is None
+
+    def look_up_again(self) -> None:
+        self.looks_up_again = True
+
     async def close(self, code: int, reason: str) -> None:
         self.closed_with = (code, reason)
 

@@ -13,11 +13,10 @@ _HEADERS = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
 _CSP = "default-src 'none'; frame-ancestors 'none'"
-# The API serves no pages but this one, which loads its script and style from a content delivery network.
+# The API serves no page but this one, whose start is an inline script.
 _DOCS_CSP = (
-    "default-src 'none'; connect-src 'self'; img-src 'self' data: https://fastapi.tiangolo.com; "
-    "script-src 'unsafe-inline' https://cdn.jsdelivr.net; style-src 'unsafe-inline' https://cdn.jsdelivr.net; "
-    "frame-ancestors 'none'"
+    "default-src 'none'; connect-src 'self'; img-src 'self' data:; "
+    "script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'"
 )
 
 

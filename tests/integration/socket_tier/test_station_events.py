@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from evpower.db import Conn, PooledDatabase
+from socket_tier.contested import DISPLACED
 from socket_tier.ocpp16.routes import ROUTES
 from socket_tier.tier import SocketTier
 from tests.fakes.network import Network
@@ -109,7 +110,7 @@ async def test_operators_hear_of_two_chargers_with_one_id(
     async def contested() -> list[dict[str, Any]]:
         return await events(db, "connection_contested")
 
-    for _ in range(12):
+    for _ in range(DISPLACED):
         async with RawCharger.open(url(tier)) as first, RawCharger.open(url(tier)):
             assert (await first.closed())[0] == 4001
 

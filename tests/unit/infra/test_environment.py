@@ -36,6 +36,26 @@ def test_the_command_line_wins_over_cdk_json_and_that_over_the_defaults() -> Non
     assert read_environment(context).database_multi_az is True
 
 
+@pytest.mark.parametrize("env", ["dev", "stage", "prod"])
+def test_every_value_may_be_given_as_text(env: str) -> None:
+    """Use case: ``-c task_cpu=512``. The command line knows only text, and each value's own text is that value."""
+    known = _read(env=env, cloudfront_networks="192.0.2.0/24")
+    plain = {
+        name: value
+        for name, value in known.model_dump(exclude={"name"}).items()
+        if isinstance(value, str | int) and value not in ("", None)
+    }
+    assert {"task_cpu", "log_retention_days", "database_multi_az", "tasks_max"} <= plain.keys()
+    texts = {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in plain.items()}
+    assert _read(env=env, **{"cloudfront_networks": "192.0.2.0/24", **texts}) == known
+
+
+def test_a_number_that_is_no_choice_is_refused_as_text_too() -> None:
+    for value in ("100", "512.5", "many", ""):
+        with pytest.raises(BadEnvironmentError, match="task_cpu"):
+            _read(task_cpu=value)
+
+
 def test_names_follow_from_the_domain() -> None:
     one, two = _read(), _read(front_door="two-names")
     assert (one.api_domain, one.charger_domain) == ("rest.api.evpower.example", "chargers.api.evpower.example")

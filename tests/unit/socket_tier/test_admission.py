@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from cryptography import x509
 from cryptography.x509.oid import NameOID
+from hypothesis import given
+from hypothesis import strategies as st
 
 from socket_tier import admission
 from socket_tier.admission import (
@@ -34,10 +36,12 @@ from socket_tier.admission import (
         ("/ocpp/CP-1/more", None),
         ("/ocpp//CP-1", "CP-1"),
         ("/ws//CP-1/", "CP-1"),
-        ("/ocpp///CP-1", None),
+        ("/ocpp///CP-1", "CP-1"),
         ("/ocpp//CP-1/more", None),
-        ("/ocpp/CP-1//", None),
-        ("//ocpp/CP-1", None),
+        ("/ocpp/CP-1//", "CP-1"),
+        ("//ocpp/CP-1", "CP-1"),
+        ("ws://central.example:8500/ocpp/CP-1?x=1", "CP-1"),
+        ("ws://central.example/ocpp/CP-1/more", None),
         ("/ocpp//", None),
         ("/ocpp/", None),
         ("/ocpp", None),
@@ -267,3 +271,9 @@ def test_the_memory_of_failures_is_bounded() -> None:
     for number in range(1000):
         backoff.fail(str(number), 0.0)
     assert sum(backoff.wait(str(number), 0.0) > 0 for number in range(1000)) == 10
+
+
+@given(st.integers(1, 5), st.integers(1, 5), st.integers(0, 5), st.sampled_from(["", "?a=/ws/b"]))
+def test_slashes_count_once(before: int, between: int, after: int, query: str) -> None:
+    path = f"{'/' * before}ocpp{'/' * between}CP%2F1{'/' * after}{query}"
+    assert admission.station_reference(path) == "CP/1"

@@ -71,6 +71,15 @@ async def test_a_repeated_message_id_gets_the_same_answer_without_side_effects(b
     assert len(handler.seen) == 1
 
 
+async def test_an_answer_of_the_moment_is_made_anew_for_a_repeated_message_id(bench: MakeBench) -> None:
+    handler = Counting()
+    b = bench({"Heartbeat": Route(handler, of_the_moment=True)})
+    await b.feed(2, "1", "Heartbeat", {})
+    await b.feed(2, "1", "Heartbeat", {})
+    assert await b.link.count(2) == [[3, "1", HEARTBEAT]] * 2
+    assert len(handler.seen) == 2
+
+
 async def test_a_repeat_that_overtakes_its_answer_waits_for_it(bench: MakeBench) -> None:
     handler = Counting()
     handler.gate.clear()

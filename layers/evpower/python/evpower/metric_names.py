@@ -104,6 +104,7 @@ _MESSAGES = (
     _count("PushesNotQueued", "both", "pushes that SQS did not take; the sweep hands them over"),
     _count("LoginCodesSent", "functions", "login codes handed to the SMS provider"),
     _count("LoginCodesNotSent", "functions", "login codes that the SMS provider did not take"),
+    _count("LoginCodesRefused", "functions", "login codes that a cap or the list of countries refused", "Reason"),
 )  # fmt: skip
 _STATE = (
     _gauge("StationsOnline", "Count", "functions", "active stations heard within STATION_OFFLINE_AFTER_S"),

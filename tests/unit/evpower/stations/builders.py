@@ -38,6 +38,8 @@ def station(**changes: Any) -> Station:
         "registration_status": RegistrationStatus.ACCEPTED,
         "heartbeat_interval_s": None,
         "meter_interval_s": None,
+        "sample_interval_s": None,
+        "observed_interval_s": None,
         "connection_epoch": 0,
         "connected_instance": None,
         "connected_at": None,

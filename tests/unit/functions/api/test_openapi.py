@@ -116,3 +116,18 @@ async def test_the_document_is_served_only_when_asked_for(settings: Settings) ->
         async with httpx.AsyncClient(transport=transport, base_url="https://api.example") as http:
             assert (await http.get("/docs")).status_code == status
             assert (await http.get("/openapi.json")).status_code == status
+
+
+async def test_the_page_loads_nothing_from_elsewhere(settings: Settings) -> None:
+    """Use case: the machine has no network; the page of the routes was empty then."""
+    deps = build_deps(settings.model_copy(update={"enable_swagger": True}), database=DatabaseAway())
+    transport = httpx.ASGITransport(app=create_app(deps))
+    async with httpx.AsyncClient(transport=transport, base_url="https://api.example") as http:
+        page = await http.get("/docs")
+        loaded = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+        assert len(loaded) >= 3
+        assert all(address.startswith("/") for address in loaded), loaded
+        for address in loaded:
+            assert (await http.get(address)).status_code == 200, address
+    sources = re.findall(r"https?:[^ ;]*", page.headers["Content-Security-Policy"])
+    assert sources == [], "nor would the browser be allowed to"

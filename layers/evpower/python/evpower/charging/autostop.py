@@ -85,6 +85,14 @@ def _passes(context: MeterContext, meter: MeterState, power_w: Decimal, horizon_
     return rules.reaches(max(context.ceiling, TYIYN), context.price, energy_kwh, (elapsed + horizon_s) / 60)
 
 
+def longest_without_readings(context: MeterContext) -> timedelta:
+    """Time in which a charge that has just begun cannot pass its limit, in whole minutes of at most an hour."""
+    for minutes in range(1, 61):
+        if _passes(context, context.meter, context.max_power_w, minutes * 60 + STOP_LATENCY_S, ZERO):
+            return timedelta(minutes=minutes - 1)
+    return timedelta(hours=1)
+
+
 def _power(context: MeterContext, meter: MeterState, elapsed: Decimal) -> Decimal:
     if meter.power_w is not None:
         if meter.power_w >= context.max_power_w:

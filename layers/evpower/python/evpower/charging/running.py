@@ -11,6 +11,7 @@ from evpower.charging.models import LimitType, MeterState, SessionState
 from evpower.money import TYIYN
 from evpower.pricing import rules
 from evpower.pricing.models import Price
+from evpower.stations.sampling import Gaps
 
 STOP_LATENCY_S = 5  # command on its way, contactor opening
 _MARGIN_WH = 1  # far more than any rounding of a division
@@ -24,6 +25,7 @@ class MeterContext:
         started_at: server time from which minutes count and energy is plausible.
         charger_started_at: when the transaction began by the charger's clock.
         max_power_w: most that the connector can deliver.
+        gaps: what its readings show of the charger's interval.
         clear: until where no reading can come near a limit; follows from the terms.
     """
 
@@ -42,10 +44,16 @@ class MeterContext:
     sample_interval_s: int
     meter: MeterState
     charger_started_at: datetime | None = None
+    gaps: Gaps = field(default_factory=Gaps)
     clear: "Clear" = field(init=False, repr=False, compare=False)
     _kept_from: tuple[datetime, float] | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        self.clear = clear_of(self)
+
+    def sample_every(self, interval_s: int) -> None:
+        """Readings come every ``interval_s`` seconds from now on."""
+        self.sample_interval_s = interval_s
         self.clear = clear_of(self)
 
     def reserve(self, amount: Decimal) -> None:

@@ -88,7 +88,9 @@ class Station:
     last_heartbeat_at: datetime | None
     registration_status: RegistrationStatus
     heartbeat_interval_s: int | None
-    meter_interval_s: int | None
+    meter_interval_s: int | None  # what staff want of it
+    sample_interval_s: int | None  # what its configuration says (evpower.stations.sampling)
+    observed_interval_s: int | None  # what its readings show
     connection_epoch: int
     connected_instance: str | None
     connected_at: datetime | None
@@ -99,6 +101,11 @@ class Station:
     def connected(self) -> bool:
         """Whether an instance holds its socket, as far as the database knows."""
         return self.connected_instance is not None
+
+    @property
+    def sampling_is_known(self) -> bool:
+        """Whether its configuration or its readings have shown how often it samples."""
+        return self.sample_interval_s is not None or self.observed_interval_s is not None
 
     @property
     def has_own_price(self) -> bool:
@@ -132,6 +139,13 @@ class Connector:
         """Nothing but the charger's reservation stands in the way: whom it is kept for may start here."""
         return (
             self.status is ConnectorStatus.OCCUPIED and self.ocpp_status == "Reserved" and self.live_session_id is None
+        )
+
+    @property
+    def only_finishing(self) -> bool:
+        """Nothing but the cable of a charge that has ended stands in the way: whose it is may go on."""
+        return (
+            self.status is ConnectorStatus.OCCUPIED and self.ocpp_status == "Finishing" and self.live_session_id is None
         )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from evpower.config import get_settings
 from evpower.db import Conn
 from evpower.errors import StationNotFound
-from evpower.stations import credentials, status
+from evpower.stations import credentials, sampling, status
 from evpower.stations.hearing import CLOCK_AHEAD
 from evpower.stations.listening import hearing_at
 from evpower.stations.models import (
@@ -39,6 +39,7 @@ __all__ = [
     "count_connected",
     "count_owned",
     "ensure_connector",
+    "expected_sample_interval_s",
     "get_location",
     "hold_connector",
     "is_online",
@@ -77,6 +78,12 @@ async def resolve(conn: Conn, ref: str) -> Station | None:
 def is_online(station: Station, now: datetime) -> bool:
     """Seen within ``STATION_OFFLINE_AFTER_S``; whether it is connected right now is ``station.connected``."""
     return status.is_online(station.last_heartbeat_at, now, get_settings().station_offline_after_s)
+
+
+def expected_sample_interval_s(station: Station) -> int:
+    """Seconds between two readings of a transaction to count with: :mod:`evpower.stations.sampling`."""
+    wanted = station.meter_interval_s or get_settings().meter_sample_interval_s
+    return sampling.expected_interval_s(station.sample_interval_s, station.observed_interval_s, wanted)
 
 
 async def connectors(conn: Conn, station_id: str) -> list[Connector]:
@@ -341,8 +348,12 @@ async def add_event(
     severity: str = "info",
     connector: int | None = None,
     charger_at: datetime | None = None,
+    once_in: timedelta | None = None,
 ) -> None:
-    """Keep something that a station reported, for operators. ``severity``: info, warning, error."""
+    """Keep something that a station reported, for operators. ``severity``: info, warning, error.
+
+    ``once_in``: an event that repeats the last one of its type, not older than that, is not kept again.
+    """
     await ports.add_event(
         conn,
         station_id,
@@ -352,4 +363,5 @@ async def add_event(
         connector=connector,
         charger_at=charger_at,
         received_at=now,
+        same_since=None if once_in is None else now - once_in,
     )

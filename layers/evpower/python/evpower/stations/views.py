@@ -2,8 +2,9 @@
 
 Each function needs three queries whatever the number of rows: places with stations, connectors, tariff rules.
 
-``kept``: station and connector (0: any of the station) of what is reserved for whoever looks. There the charger's
-Reserved is no obstacle, so it is shown as free; to everybody else it is taken.
+``kept``: station, connector (0: any of the station) and the charger's word of what is kept for whoever looks: Reserved
+by its own reservation, Finishing by its own cable. There that word is no obstacle, so the connector is shown as free;
+to everybody else it is taken.
 """
 
 from collections.abc import Iterable, Sequence, Set
@@ -34,7 +35,7 @@ from evpower.stations.repository import stations as rows
 from evpower.stations.repository.map import MapRow
 from evpower.stations.text import addressable
 
-Kept = Set[tuple[str, int]]
+Kept = Set[tuple[str, int, str]]
 NOTHING_KEPT: Kept = frozenset()
 _USABLE = (StationStatus.AVAILABLE, StationStatus.OCCUPIED)
 
@@ -133,9 +134,9 @@ async def _station_views(conn: Conn, rows: Iterable[MapRow], now: datetime, kept
 
 
 def _as_seen(connector: Connector, kept: Kept) -> Connector:
-    """The connector for whoever ``kept`` is for, who may start where only the own reservation is in the way."""
-    places = {(connector.station_id, 0), (connector.station_id, connector.connector_number)}
-    if connector.only_reserved and not kept.isdisjoint(places):
+    """The connector for whoever ``kept`` is for, who may start where only what is its own is in the way."""
+    places = {(connector.station_id, number, connector.ocpp_status) for number in (0, connector.connector_number)}
+    if (connector.only_reserved or connector.only_finishing) and not kept.isdisjoint(places):
         return replace(connector, status=ConnectorStatus.AVAILABLE)
     return connector
 

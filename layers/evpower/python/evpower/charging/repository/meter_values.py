@@ -63,9 +63,12 @@ async def flush(conn: Conn, updates: Sequence[MeterUpdate]) -> frozenset[str]:
 async def context_row(conn: Conn, station_id: str, transaction_id: int) -> dict[str, Any] | None:
     """The session of a transaction with its connector's power (kW)."""
     cursor = await conn.execute(
-        """SELECT s.*, c.power_kw AS connector_power_kw, coalesce(t.said_at, t.started_at) AS transaction_began_at
+        """SELECT s.*, c.power_kw AS connector_power_kw, coalesce(t.said_at, t.started_at) AS transaction_began_at,
+                  p.sample_interval_s AS configured_interval_s, p.observed_interval_s,
+                  p.meter_interval_s AS wanted_interval_s
              FROM ocpp_transactions t
              JOIN charging_sessions s ON s.id = t.session_id AND s.ocpp_transaction_id = t.id
+             JOIN stations p ON p.id = s.station_id
              LEFT JOIN connectors c ON c.station_id = s.station_id AND c.connector_number = s.connector_id
             WHERE t.id = %s AND t.station_id = %s""",
         (transaction_id, station_id),

@@ -115,6 +115,26 @@ async def insert(
     )
 
 
+async def set_sample_interval(conn: Conn, station_id: str, interval_s: int, overdue_after: int) -> None:
+    """Count with another interval in the running charges of a station; their overdue moments move with it."""
+    await conn.execute(
+        """UPDATE charging_sessions
+              SET auto_stop_at = auto_stop_at
+                               + make_interval(secs => %(after)s * (%(interval)s - sample_interval_s)),
+                  sample_interval_s = %(interval)s
+            WHERE id IN (SELECT id FROM charging_sessions
+                          WHERE station_id = %(station)s AND state IN ('charging', 'stopping')
+                            AND sample_interval_s <> %(interval)s
+                          ORDER BY id FOR UPDATE)""",
+        {"station": station_id, "interval": interval_s, "after": overdue_after},
+    )
+
+
+async def set_overdue_at(conn: Conn, session_id: str, at: datetime) -> None:
+    """The moment from which a reading is overdue."""
+    await conn.execute("UPDATE charging_sessions SET auto_stop_at = %s WHERE id = %s", (at, session_id))
+
+
 async def add_reserve(conn: Conn, session_id: str, amount: Decimal, now: datetime) -> None:
     """Count one more reserve that was booked for the session."""
     await conn.execute(

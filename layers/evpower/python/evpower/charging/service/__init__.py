@@ -8,6 +8,8 @@ from evpower.charging.service.meter_updates import (
     flush_readings,
     meter_context,
     quarantine_readings,
+    sampling_changed,
+    sampling_observed,
     stop_closed,
     unnamed_transaction,
 )
@@ -19,7 +21,7 @@ from evpower.charging.service.quarantine import (
     quarantine_stop,
 )
 from evpower.charging.service.reviews import SessionAdjustment, SessionRuns, adjust_session, close_review
-from evpower.charging.service.start import start, start_again
+from evpower.charging.service.start import places_to_go_on, start, start_again
 from evpower.charging.service.start_transaction import start_transaction
 from evpower.charging.service.stop import remote_start_rejected, remote_stop_rejected, request_stop
 from evpower.charging.service.stop_transaction import stop_transaction, stop_verdict
@@ -51,12 +53,15 @@ __all__ = [
     "history",
     "lock_pending",
     "meter_context",
+    "places_to_go_on",
     "quarantine_readings",
     "quarantine_stop",
     "remote_start_rejected",
     "remote_stop_rejected",
     "remove_card",
     "request_stop",
+    "sampling_changed",
+    "sampling_observed",
     "start",
     "start_again",
     "start_transaction",

@@ -1,12 +1,14 @@
 """Readings of running transactions: context for the socket tier, batch flush, further reserves, auto-stop."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 import orjson
 
 from evpower.charging import autostop
+from evpower.charging.autostop import OVERDUE_INTERVALS
 from evpower.charging.models import EndReason, LimitType, MeterUpdate, SessionState
 from evpower.charging.repository import meter_values, quarantine, sessions, transactions
 from evpower.charging.repository import sweeps as queries
@@ -18,6 +20,9 @@ from evpower.commands.models import REMOTE_STOP
 from evpower.config import get_settings
 from evpower.db import Conn
 from evpower.money import ZERO, som
+from evpower.stations import charger_settings, sampling
+from evpower.stations import service as stations
+from evpower.stations.sampling import Gaps
 
 _STOP_AGAIN_AFTER = timedelta(minutes=1)
 _NONE: frozenset[int] = frozenset()
@@ -49,7 +54,15 @@ async def meter_context(conn: Conn, station_id: str, transaction_id: int) -> Met
         sample_interval_s=session.sample_interval_s,
         meter=state,
         charger_started_at=row["transaction_began_at"],
+        gaps=_gaps(row),
     )
+
+
+def _gaps(row: Mapping[str, Any]) -> Gaps:
+    configured, observed = row["configured_interval_s"], row["observed_interval_s"]
+    wanted = row["wanted_interval_s"] or get_settings().meter_sample_interval_s
+    is_known = configured is not None or observed is not None
+    return Gaps(sampling.configured_interval_s(configured, wanted), known=is_known)
 
 
 async def unnamed_transaction(conn: Conn, station_id: str, connector_id: int, now: datetime) -> int | None:
@@ -127,6 +140,21 @@ async def extend_reserve(
     # What is left is taken also when it does not last: the car draws until the contactor opens.
     await reserve_money(conn, client.id, session.id, amount, number_of_reserve=session.reserve_count + 1, now=now)
     return None if autostop.decide(context, measured_at or now).extend else context
+
+
+async def sampling_changed(conn: Conn, station_id: str) -> None:
+    """Count with the charger's present interval in its running charges: after it was told, or set."""
+    station = await stations.resolve(conn, station_id)
+    if station is not None:
+        await sessions.set_sample_interval(
+            conn, station_id, stations.expected_sample_interval_s(station), OVERDUE_INTERVALS
+        )
+
+
+async def sampling_observed(conn: Conn, station_id: str, interval_s: int, now: datetime) -> None:
+    """Readings show another interval than was counted with: no charge there is overdue by the old one."""
+    await charger_settings.note_observed_sampling(conn, station_id, interval_s, now)
+    await sampling_changed(conn, station_id)
 
 
 async def auto_stop(conn: Conn, session_id: str, now: datetime) -> str | None:

@@ -7,7 +7,6 @@ from evpower.accounts.models import Client
 from evpower.charging.models import LimitType, Session, SessionState, StartTransaction
 from evpower.charging.repository import sessions
 from evpower.charging.settlement import Settlement
-from evpower.config import get_settings
 from evpower.db import Conn
 from evpower.ids import correlation_id, new_id
 from evpower.money import ZERO
@@ -49,7 +48,7 @@ async def open_ended_session(
         limit_value=Decimal(0),
         price=price,
         pricing_history_id=history_id,
-        sample_interval_s=station.meter_interval_s or get_settings().meter_sample_interval_s,
+        sample_interval_s=stations.expected_sample_interval_s(station),
         correlation_id=correlation_id.get(),
         now=began_at,
         state=SessionState.STOPPED,

@@ -9,7 +9,7 @@ from evpower import metrics
 from evpower.accounts import service as accounts
 from evpower.accounts.models import Client, LedgerType, Movement
 from evpower.charging.models import LimitType, Session, SessionState, Started, StartRequest
-from evpower.charging.repository import sessions
+from evpower.charging.repository import live, sessions
 from evpower.charging.repository import sweeps as queries
 from evpower.commands import service as commands
 from evpower.commands.models import REMOTE_START, REPEATED_BY_BOOT, NewCommand
@@ -40,6 +40,7 @@ from evpower.stations.models import AdminStatus, Connector, ConnectorStatus, Reg
 
 ENERGY_MAX_KWH = Decimal(200)
 AMOUNT_MAX_SOM = Decimal(100_000)
+_END_AND_STATUS = timedelta(minutes=2)  # between a StopTransaction and its Finishing, whichever comes first
 
 
 async def start(conn: Conn, request: StartRequest, now: datetime) -> Started:
@@ -54,14 +55,18 @@ async def start(conn: Conn, request: StartRequest, now: datetime) -> Started:
     _check_limits(request)
     client = await accounts.lock_client(conn, request.client_id)
     accounts.require_active(client)
-    live = await sessions.live_of_client(conn, client.id)
-    if live is not None:
-        raise SessionAlreadyActive(session_id=live.id)
+    running = await sessions.live_of_client(conn, client.id)
+    if running is not None:
+        raise SessionAlreadyActive(session_id=running.id)
     station = await _startable_station(conn, request.station_ref, now)
     connector = await _lock_connector(conn, station, request.connector_id)
     # Use case: the client has reserved the connector. The charger gives it to the tag of the reservation alone.
     reserved_tag = await reservations.tag_for_start(conn, station.id, connector.connector_number, client.id, now)
-    _check_startable(connector, is_reserved=reserved_tag is not None)
+    is_own = connector.only_reserved and reserved_tag is not None
+    if connector.only_finishing:
+        place = (station.id, connector.connector_number)
+        is_own = place in await places_to_go_on(conn, client.id, now)
+    _check_startable(connector, is_own=is_own)
     price = await pricing.price_for(conn, station, connector, client.id, now)
     if request.promo_code:
         price = await pricing.with_promo(conn, price, request.promo_code, client.id, now)
@@ -166,13 +171,22 @@ async def _lock_connector(conn: Conn, station: Station, connector_id: int) -> Co
     return connector
 
 
-def _check_startable(connector: Connector, *, is_reserved: bool) -> None:
-    """``is_reserved``: for the client who starts, so that the charger's Reserved stands in nobody's way."""
+async def places_to_go_on(conn: Conn, client_id: str, now: datetime) -> frozenset[tuple[str, int]]:
+    """Station and connector where the client may start although the connector is still Finishing.
+
+    Use case: the limit was reached, the driver tops up and wants to go on without unplugging (OCPP 1.6 section 4.9,
+    transition F2). To everybody else the connector is taken.
+    """
+    return await live.places_to_go_on(conn, client_id, now, around=_END_AND_STATUS)
+
+
+def _check_startable(connector: Connector, *, is_own: bool) -> None:
+    """``is_own``: reserved for the client who starts, or its own car stands there: that is in nobody's way."""
     if connector.status is ConnectorStatus.FAULTED:
         raise ConnectorFaulted
     if connector.status is ConnectorStatus.UNAVAILABLE:
         raise ConnectorUnavailable
-    if not connector.startable and not (is_reserved and connector.only_reserved):
+    if not (connector.startable or is_own):
         raise ConnectorOccupied
 
 
@@ -233,7 +247,7 @@ async def open_session(
             limit_value=limit_value,
             price=price,
             pricing_history_id=history_id,
-            sample_interval_s=station.meter_interval_s or get_settings().meter_sample_interval_s,
+            sample_interval_s=stations.expected_sample_interval_s(station),
             correlation_id=correlation_id.get(),
             now=now,
         )

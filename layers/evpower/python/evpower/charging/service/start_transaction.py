@@ -7,7 +7,7 @@ from decimal import Decimal
 from evpower import metrics
 from evpower.accounts import service as accounts
 from evpower.accounts.models import Client, ClientStatus
-from evpower.charging import meter, repeats
+from evpower.charging import autostop, meter, repeats
 from evpower.charging.autostop import OVERDUE_INTERVALS
 from evpower.charging.models import (
     EndReason,
@@ -20,6 +20,7 @@ from evpower.charging.models import (
 from evpower.charging.repository import sessions, transactions
 from evpower.charging.repository.transactions import Transaction
 from evpower.charging.service.common import command_stop, fence, lock_with_client
+from evpower.charging.service.meter_updates import meter_context
 from evpower.charging.service.replayed_card import open_ended_session
 from evpower.charging.service.start import open_session, reserve_money
 from evpower.charging.service.tags import TagVerdict, card_verdict, is_closed_to_drivers
@@ -29,6 +30,7 @@ from evpower.errors import ConnectorOccupied, SessionAlreadyActive
 from evpower.money import som
 from evpower.notifications import service as notifications
 from evpower.pricing import service as pricing
+from evpower.stations import sampling
 from evpower.stations import service as stations
 from evpower.stations.models import Station
 
@@ -89,6 +91,7 @@ async def start_transaction(conn: Conn, message: StartTransaction) -> Transactio
         if bound is None:
             await transactions.flag_for_review(conn, transaction.id, f"started with tag {verdict.status}")
     if session is not None and verdict.live:
+        await _await_first_reading(conn, session, transaction.id, message.received_at)
         metrics.emit_after_commit({"ChargingsStarted": 1}, Source=session.start_source)
         if session.start_source == "app":
             waited = message.received_at - session.created_at
@@ -214,6 +217,20 @@ async def _begin(
     bound = await sessions.get(conn, session.id)
     assert bound is not None
     return bound
+
+
+async def _await_first_reading(conn: Conn, session: Session, transaction_id: int, now: datetime) -> None:
+    """Use case: nobody knows how often this charger samples, and it is every five minutes. Stopped after three of our
+    minutes it would never show that, at no charge ever. It may be silent for as long as the limit cannot be passed.
+    """
+    station = await stations.resolve(conn, session.station_id)
+    if station is None or station.sampling_is_known:
+        return
+    context = await meter_context(conn, session.station_id, transaction_id)
+    if context is not None:
+        blind = min(autostop.longest_without_readings(context), timedelta(seconds=sampling.LONGEST_S))
+        if blind > timedelta(seconds=OVERDUE_INTERVALS * session.sample_interval_s):
+            await sessions.set_overdue_at(conn, session.id, now + blind)
 
 
 async def _is_live(conn: Conn, message: StartTransaction) -> bool:

@@ -20,6 +20,7 @@ from evpower.charging.service.settle import settle
 from evpower.charging.service.stop import reading_minutes, settle_from_last_reading
 from evpower.config import get_settings
 from evpower.db import Conn
+from evpower.stations import service as stations
 from evpower.stations.listening import hearing_at
 
 _STOP_RETRY = timedelta(minutes=1)
@@ -105,6 +106,17 @@ async def _stop_overdue(conn: Conn, session_id: str, now: datetime) -> str | Non
     # Use case: the database was away. All readings of that time are overdue, and come in while the sweep is on its way.
     if not await _overdue(conn, now, 1, session_id):
         return None
+    silent = {"session_id": session_id, "sample_interval_s": session.sample_interval_s}
+    await stations.add_event(
+        conn,
+        session.station_id,
+        "reading_overdue",
+        now,
+        severity="warning",
+        connector=session.connector_id,
+        payload=silent,
+        charger_at=session.last_meter_charger_at,
+    )
     return await ask_to_stop(
         conn, session, reason=EndReason.READING_OVERDUE, initiator="sweep", limit_reached=False, now=now
     )

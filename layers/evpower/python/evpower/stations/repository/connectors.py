@@ -166,10 +166,28 @@ async def add_event(
     connector: int | None,
     charger_at: datetime | None,
     received_at: datetime,
+    same_since: datetime | None,
 ) -> None:
+    """``same_since``: an event that says what the station's last one of its type since then said is not kept."""
+    values = {
+        "station": station_id,
+        "connector": connector,
+        "type": event,
+        "severity": severity,
+        "payload": Jsonb(dict(payload)),
+        "charger_at": charger_at,
+        "received_at": received_at,
+        "since": same_since,
+    }
     await conn.execute(
         """
         INSERT INTO station_events (station_id, connector_id, type, severity, payload, charger_at, received_at)
-        VALUES (%s, %s, %s, %s, %s, %s, %s)""",
-        (station_id, connector, event, severity, Jsonb(dict(payload)), charger_at, received_at),
+        SELECT %(station)s, %(connector)s::int, %(type)s, %(severity)s, %(payload)s, %(charger_at)s::timestamptz,
+               %(received_at)s
+         WHERE %(since)s::timestamptz IS NULL
+            OR %(payload)s IS DISTINCT FROM (
+                   SELECT e.payload FROM station_events e
+                    WHERE e.station_id = %(station)s AND e.type = %(type)s AND e.received_at >= %(since)s
+                    ORDER BY e.received_at DESC, e.id DESC LIMIT 1)""",
+        values,
     )
