@@ -6,19 +6,21 @@ flight; further ones wait with a deadline each.
 """
 
 import asyncio
+import dataclasses
 import time
 from collections import deque
 from collections.abc import Awaitable, Mapping
 from contextlib import suppress
 from typing import Any, Protocol
 
+from msgspec.structs import replace
 from websockets.exceptions import ConnectionClosed
 
 from evpower.charging.service import ConnectionLost
 from evpower.logging import get_logger
 from socket_tier import metrics, rpc
 from socket_tier.call_failures import CallRefused, CommandNotSupported
-from socket_tier.charger import Charger
+from socket_tier.charger import Charger, Inbound
 from socket_tier.dialect import CallFault, Dialect, Durability, Route
 from socket_tier.message_log import IN, UNANSWERED, StationLog
 from socket_tier.outbound import OutboundCalls
@@ -130,6 +132,8 @@ class ChargerConnection:
 
     def _take(self, frame: Call | BadFrame, data: bytes) -> None:
         """Queue what a worker must handle; refuse at once what cannot be handled."""
+        if frame.action and frame.action not in self.dialect.routes:
+            frame = replace(frame, action=self.dialect.spelled(frame.action))
         if isinstance(frame, BadFrame) and self._route(frame.action) is None:
             metrics.call_errors(frame.code)
             answer = rpc.error_frame(frame.id, frame.code, frame.description)
@@ -230,7 +234,7 @@ class ChargerConnection:
     def _route(self, action: str | None) -> Route | None:
         """Route of a malformed CALL that must not be refused even so; None for all others."""
         route = self.dialect.routes.get(action) if action else None
-        return route if route is not None and route.on_fault is not None else None
+        return route if route is not None and (route.is_saved or route.on_fault is not None) else None
 
     def _is_of_the_moment(self, action: str | None) -> bool:
         route = self.dialect.routes.get(action or "")
@@ -286,13 +290,17 @@ class ChargerConnection:
 
     async def _answer(self, frame: Call | BadFrame) -> bytes | None:
         """The frame that answers ``frame``; None when there must be no answer."""
-        self.charger.message_id = str(frame.id).replace("\0", "")  # may be stored
+        inbound = self.charger.inbound = Inbound(
+            str(frame.id).replace("\0", ""),  # may be stored
+            frame.payload,
+            is_torn=isinstance(frame, BadFrame) and frame.is_torn,
+        )
         action = frame.action or ""
         route = self.dialect.routes.get(action)
         if route is None:
             known = action in self.dialect.schemas.actions
             return self._error(frame, rpc.NOT_SUPPORTED if known else rpc.NOT_IMPLEMENTED, f"{action[:50]}")
-        if isinstance(frame, BadFrame):
+        if isinstance(frame, BadFrame) and not (route.is_saved and frame.is_torn):
             return await self._on_fault(route, frame, frame.payload, frame.code, frame.description)
         if not (route.before_accepted or self.charger.accepted or await self.charger.accepted_meanwhile()):
             reason = "the registration of this station is not accepted"
@@ -302,6 +310,7 @@ class ChargerConnection:
             self._log_quirks(action, checked.quirks)
         if checked.fault is not None:
             return await self._on_fault(route, frame, frame.payload, checked.fault.code, checked.fault.description)
+        self.charger.inbound = dataclasses.replace(inbound, lost=checked.lost)
         return await self._durably(route, frame, checked.payload)
 
     async def _on_fault(

@@ -10,6 +10,8 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
+from websockets.frames import CloseCode
+
 from evpower.certificates import service as certificates
 from evpower.charging import service as charging
 from evpower.clock import Clock, DatabaseClock, SystemClock
@@ -38,10 +40,11 @@ from socket_tier.message_log import MessageLog, StationLog
 from socket_tier.meter_flush import MeterFlush
 from socket_tier.ocpp16.routes import DIALECT as OCPP16
 from socket_tier.registry import INBOX_BLOCK_S, Registry
-from socket_tier.server import SocketServer, TierSocket
+from socket_tier.server import SocketServer
 from socket_tier.services import Services
 from socket_tier.signs_of_life import SignsOfLife
 from socket_tier.tasks import cancel_all
+from socket_tier.tier_socket import TierSocket
 
 log = get_logger(__name__)
 
@@ -51,6 +54,7 @@ READY_AFTER_S = 3.0  # a charger that says nothing after it connected takes comm
 STAGGER_S = 8.0
 DRAIN_S = 10.0
 PROBE_S = 2.0
+OVERSIZED_QUIET = timedelta(hours=6)  # in which staff hear once of a charger whose messages are too large
 BLOCKING_TIMEOUT_S = max(INBOX_BLOCK_S, 5.0) + 2  # above the longest blocking read of inbox and subscription
 
 
@@ -276,6 +280,9 @@ class SocketTier:
             )
             if connection.log is not None:
                 connection.log.closed(socket.close_code, socket.close_reason, epoch=connection.epoch)
+            sent = socket.protocol.close_sent
+            if sent is not None and sent.code == CloseCode.MESSAGE_TOO_BIG:
+                connection.charger.spawn(self._note_oversized(connection.station_id, socket.oversized))
             await connection.charger.finish_background(DRAIN_S)
             await self.registry.unregister(connection)
             await self._release(connection)
@@ -288,6 +295,19 @@ class SocketTier:
             )
         except Exception as error:  # the sweep notices the silence
             log.warning("connection not released", extra={"station_id": connection.station_id, "error": str(error)})
+
+    async def _note_oversized(self, station_id: str, size: int) -> None:
+        """Use case: the charger sends its message again and again, the socket closes each time, nothing behind it comes
+        through, and nobody hears of it.
+        """
+        limit, now = self.settings.ocpp_max_frame_bytes, self.clock.now()
+        log.warning("message too large", extra={"station_id": station_id, "bytes": size or None})
+        payload = {"limit_bytes": limit, **({"bytes": size} if size else {})}
+        await self.database.run(
+            lambda conn: stations.add_event_once(
+                conn, station_id, "message_too_large", now, every=OVERSIZED_QUIET, payload=payload
+            )
+        )
 
     def _displaced(self, station_id: str) -> None:
         """Use case: two chargers are set up with one id. Each new socket ends the other's, and neither can work."""

@@ -256,7 +256,16 @@ def _commands() -> Row:
 
 
 def _sweeps() -> Row:
-    hanging = ("never_started", "too_long", "station_offline", "readings_overdue", "stop_unanswered", "late_readings")
+    hanging = (
+        "stops_by_card",
+        "never_started",
+        "too_long",
+        "station_offline",
+        "readings_overdue",
+        "stop_unanswered",
+        "late_readings",
+        "left_open",
+    )
     return Row(
         "Sweeps: each line should be there; what they find is what the fast paths missed",
         (

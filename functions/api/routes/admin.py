@@ -133,7 +133,7 @@ async def change_station(
     station_id: IdIn, body: StationChangeBody, staff: StaffParam, deps: DepsParam
 ) -> StationChangeAnswer:
     """D4: change what is sent. Running sessions keep their price."""
-    change = StationChange(body.status, body.is_available, body.price_per_kwh, body.session_fee)
+    change = StationChange(body.status, body.is_available, body.price_per_kwh, body.session_fee, body.register_factor)
 
     async def work(conn: Conn) -> tuple[StationRecord, Mapping[str, Any]]:
         before, after = await admin.change_station(conn, staff.scope, station_id, change)
@@ -148,13 +148,15 @@ async def change_station(
             is_available=after.is_offered,
             price_per_kwh=after.price_per_kwh,
             session_fee=after.session_fee,
+            register_factor=after.register_factor,
         )
     )
 
 
 def _changes(before: StationRecord, after: StationRecord) -> dict[str, list[str | None]]:
     """Old and new value of every member that changed."""
-    pairs = {name: (getattr(before, name), getattr(after, name)) for name in ("status", "price_per_kwh", "session_fee")}
+    names = ("status", "price_per_kwh", "session_fee", "register_factor")
+    pairs = {name: (getattr(before, name), getattr(after, name)) for name in names}
     return {
         name: [None if value is None else str(value) for value in pair]
         for name, pair in pairs.items()

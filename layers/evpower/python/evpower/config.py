@@ -149,7 +149,8 @@ class Settings(BaseSettings):
     meter_sample_interval_s: int = 60
     ocpp_ping_interval_s: float = 30.0
     ocpp_call_timeout_s: float = 30.0
-    ocpp_max_frame_bytes: int = 64 * 1024
+    # A StopTransaction with the readings of a long charge: 480 of them are 100 KB, a day of all measurands 1 MB.
+    ocpp_max_frame_bytes: int = 1024 * 1024
     ocpp_max_connections: int = 10_000
     ocpp_max_connections_per_address: int = 2_000
     message_log: bool = True  # what is said to and by each charger, kept for operators

@@ -6,8 +6,9 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TypeVar
 
-from evpower.charging import autostop, meter, service
+from evpower.charging import autostop, belonging, meter, service
 from evpower.charging.models import (
+    AFTER_STOP,
     MeterUpdate,
     Reading,
     Session,
@@ -76,6 +77,7 @@ class Driver:
             self.network.epoch,
             message_id,
         )
+        await self.run(lambda conn: service.settle_before_start(conn, message))
         return await self.run(lambda conn: service.start_transaction(conn, message))
 
     async def read(
@@ -86,8 +88,9 @@ class Driver:
         assert context is not None
         power = None if power_w is None else Decimal(power_w)
         reading = Reading(charger_time or self.now, energy_wh=Decimal(register), power_w=power)
+        counted = belonging.counting((reading,), context.charger_started_at, context.until)
         state, flags = meter.apply_all(
-            context.meter, (reading,), self.now, context.max_power_w, context.started_at, context.charger_started_at
+            context.meter, counted, self.now, context.max_power_w, context.started_at, context.charger_started_at
         )
         update = MeterUpdate(
             self.network.station_id,
@@ -97,11 +100,14 @@ class Driver:
             context.session_id,
             self.now,
             (reading,),
-            meter=state,
-            review=flags,
+            meter=state if counted else None,
+            review=flags if counted else (AFTER_STOP,),
             auto_stop_at=self.now + timedelta(seconds=autostop.OVERDUE_INTERVALS * context.sample_interval_s),
         )
-        await self.run(lambda conn: service.flush_readings(conn, [update]))
+        if counted:
+            await self.run(lambda conn: service.flush_readings(conn, [update]))
+        else:
+            await self.run(lambda conn: service.store_readings_apart(conn, update))
 
     async def unplug(
         self,

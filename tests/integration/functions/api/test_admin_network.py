@@ -217,6 +217,7 @@ async def test_changing_a_station(world: Api) -> None:
         "is_available": True,
         "price_per_kwh": 15.25,
         "session_fee": 20,
+        "register_factor": 1,
     }
     (row,) = await world.sql("SELECT * FROM audit_logs WHERE operation = 'admin.station_change'")
     assert (row["actor"], row["actor_role"], row["status"]) == (FIRST_OPERATOR, "operator", 200)
@@ -232,9 +233,20 @@ async def test_changing_a_station(world: Api) -> None:
         {"session_fee": 0.001},
         {"status": "gone"},
         {"is_available": "yes"},
+        {"register_factor": 10},
     ):
         await world.fails("PUT", f"{ADMIN}/stations/st-1", wrong, client=FIRST, status=422, code="validation_error")
     assert await world.one("SELECT price_per_kwh FROM stations WHERE id = 'st-1'") == Decimal("15.25")
+
+
+async def test_staff_confirm_that_registers_count_kwh(world: Api) -> None:
+    answer = await world.ok("PUT", f"{ADMIN}/stations/st-1", {"register_factor": 1000}, client=FIRST)
+    assert answer["data"]["register_factor"] == 1000
+    assert await world.one("SELECT register_factor FROM stations WHERE id = 'st-1'") == 1000
+    (row,) = await world.sql("SELECT details FROM audit_logs WHERE operation = 'admin.station_change'")
+    assert row["details"]["changes"] == {"register_factor": ["1", "1000"]}
+    await world.ok("PUT", f"{ADMIN}/stations/st-1", {"session_fee": 5}, client=FIRST)
+    assert await world.one("SELECT register_factor FROM stations WHERE id = 'st-1'") == 1000
 
 
 async def test_taking_a_station_out_of_service(world: Api) -> None:

@@ -117,6 +117,7 @@ class StationRecord:
     firmware_version: str | None
     created_at: datetime
     updated_at: datetime
+    register_factor: int = 1
     connectors: tuple[StationConnector, ...] = ()
 
     @property
@@ -138,6 +139,7 @@ class StationChange:
     is_available: bool | None = None
     price_per_kwh: Decimal | None = None
     session_fee: Decimal | None = None
+    register_factor: int | None = None
 
     def status_after(self, station: StationRecord) -> str:
         """The new status. The form sends all members, so the one that differs from what is stored is meant.

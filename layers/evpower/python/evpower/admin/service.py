@@ -107,6 +107,7 @@ async def change_station(
         status=change.status_after(before),
         price_per_kwh=before.price_per_kwh if change.price_per_kwh is None else change.price_per_kwh,
         session_fee=before.session_fee if change.session_fee is None else change.session_fee,
+        register_factor=change.register_factor or before.register_factor,
     )
     return before, await station(conn, scope, before.id)
 

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+from msgspec.structs import replace
+
+from evpower.charging import bounds
 from evpower.charging.models import LimitType, MeterState, SessionState
 from evpower.money import TYIYN
 from evpower.pricing import rules
@@ -25,7 +28,10 @@ class MeterContext:
         started_at: server time from which minutes count and energy is plausible.
         charger_started_at: when the transaction began by the charger's clock.
         max_power_w: most that the connector can deliver.
+        register_factor: Wh that the register counts where it says 1, confirmed by staff.
         gaps: what its readings show of the charger's interval.
+        until: readings dated later are not of this charge, which is over (:mod:`evpower.charging.belonging`); None:
+            any counts.
         clear: until where no reading can come near a limit; follows from the terms.
     """
 
@@ -44,7 +50,9 @@ class MeterContext:
     sample_interval_s: int
     meter: MeterState
     charger_started_at: datetime | None = None
+    register_factor: int = 1
     gaps: Gaps = field(default_factory=Gaps)
+    until: datetime | None = None
     clear: "Clear" = field(init=False, repr=False, compare=False)
     _kept_from: tuple[datetime, float] | None = field(default=None, init=False, repr=False, compare=False)
 
@@ -63,7 +71,11 @@ class MeterContext:
 
     def keep_time(self, now: datetime, monotonic: float) -> None:
         """Measure time by the monotonic clock from here on, in which ``now`` is ``monotonic`` seconds."""
-        self._kept_from = (max(now, self.started_at, self.meter.since or now), monotonic)
+        meter = self.meter
+        self._kept_from = (max(now, self.started_at, meter.since or now), monotonic)
+        if bounds.went_back(meter.since, now) and not bounds.tells_time(meter.since_charger, now):
+            # How long ago the last reading was nobody knows; only the time since the begin bounds the next one.
+            self.meter = replace(meter, since=self.started_at)
 
     def measured(self, now: datetime, monotonic: float) -> datetime:
         """The server time by which energy and minutes of this transaction are judged.

@@ -33,6 +33,7 @@ from evpower.stations.views import (
 
 __all__ = [
     "add_event",
+    "add_event_once",
     "claim_connection",
     "configuration",
     "connectors",
@@ -365,3 +366,11 @@ async def add_event(
         received_at=now,
         same_since=None if once_in is None else now - once_in,
     )
+
+
+async def add_event_once(
+    conn: Conn, station_id: str, event: str, now: datetime, *, every: timedelta, payload: Mapping[str, Any]
+) -> None:
+    """:func:`add_event` as a warning, unless there is one of the last ``every``. Two at once may both be kept."""
+    if not await ports.had_event(conn, station_id, event, now - every):
+        await add_event(conn, station_id, event, now, payload=payload, severity="warning")

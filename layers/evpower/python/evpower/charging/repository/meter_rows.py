@@ -10,7 +10,7 @@ from decimal import Decimal
 
 import msgspec
 
-from evpower.charging.models import MeterUpdate, Reading
+from evpower.charging.models import MeterMemory, MeterUpdate, Reading
 
 _encoder = msgspec.json.Encoder()
 
@@ -50,8 +50,9 @@ class _SessionRow(msgspec.Struct, omit_defaults=True, gc=False):
     temperature: Decimal | None = None
     cost: Decimal | None = None
     auto_stop: datetime | None = None
-    owed: Decimal | None = None
     review: str | None = None
+    source: str | None = None
+    memory: MeterMemory | None = None
 
 
 def readings(updates: Sequence[MeterUpdate]) -> bytes:
@@ -104,6 +105,7 @@ def _session(update: MeterUpdate) -> _SessionRow:
         meter.temperature_c,
         update.cost,
         update.auto_stop_at,
-        meter.owed_wh or None,
         ",".join(update.review) if update.review else None,
+        meter.source,
+        meter.memory,
     )

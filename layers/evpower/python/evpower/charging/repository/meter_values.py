@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from evpower.charging.models import TRANSACTION_DATA, MeterUpdate
+from evpower.charging.models import TRANSACTION_DATA, MeterUpdate, Reading
 from evpower.charging.repository import meter_rows
 from evpower.db import Conn
 
 # One statement per flush, whatever the size of the batch, with two JSON documents as its parameters: they are written
 # in a small part of the time that adapting arrays of the same values takes, and the statement needs no planning anew.
+# A charge whose own StopTransaction told its end does not move, whatever a process has in memory (decisions/0014); the
+# subquery is only looked at for sessions that have ended.
 # The epoch keeps a process that lost the station from overwriting the meter that its successor maintains.
 # What it answers is nearly always nothing: which sessions it did not find live under this epoch.
 _FLUSH = """
@@ -17,7 +19,7 @@ WITH updates AS MATERIALIZED (
     SELECT * FROM json_to_recordset(%s::json)
         AS u (session text, station text, epoch bigint, register numeric, candidate numeric, energy numeric,
               since timestamptz, charger timestamptz, power numeric, current numeric, voltage numeric, soc numeric,
-              temperature numeric, cost numeric, auto_stop timestamptz, owed numeric, review text,
+              temperature numeric, cost numeric, auto_stop timestamptz, review text, source text, memory jsonb,
               received timestamptz)),
 stored AS (
     INSERT INTO ocpp_meter_values (station_id, connector_id, transaction_id, session_id, received_at, sampled_at,
@@ -30,13 +32,12 @@ stored AS (
               temperature numeric, flags text, raw jsonb)),
 written AS (
 UPDATE charging_sessions s
-   SET meter_current = u.register, meter_candidate = u.candidate, energy_wh = u.energy,
-       meter_owed = coalesce(u.owed, 0), last_meter_at = u.since,
+   SET meter_current = u.register, meter_candidate = u.candidate, energy_wh = u.energy, last_meter_at = u.since,
        last_meter_charger_at = u.charger, power_w = u.power, current_a = u.current, voltage_v = u.voltage,
-       soc_percent = u.soc, temperature_c = u.temperature,
+       soc_percent = u.soc, temperature_c = u.temperature, energy_source = u.source, meter_memory = u.memory,
        amount = CASE WHEN s.settlement_revision = 0 OR s.state IN ('pending', 'charging', 'stopping')
                      THEN coalesce(u.cost, s.amount) ELSE s.amount END,
-       auto_stop_at = CASE WHEN s.state = 'charging' THEN u.auto_stop ELSE s.auto_stop_at END,
+       auto_stop_at = CASE WHEN s.state = 'charging' THEN coalesce(u.auto_stop, s.auto_stop_at) ELSE s.auto_stop_at END,
        needs_review = s.needs_review OR u.review IS NOT NULL,
        review_reasons = CASE WHEN u.review IS NULL THEN s.review_reasons ELSE
            ARRAY(SELECT DISTINCT unnest(s.review_reasons || string_to_array(u.review, ',')) ORDER BY 1) END,
@@ -44,6 +45,9 @@ UPDATE charging_sessions s
   FROM updates u
   JOIN stations st ON st.id = u.station
  WHERE s.id = u.session AND st.connection_epoch = u.epoch
+   AND (s.state IN ('pending', 'charging', 'stopping')
+        OR (SELECT t.status = 'stopped' AND t.stop_plausible IS NOT FALSE FROM ocpp_transactions t
+             WHERE t.id = s.ocpp_transaction_id) IS NOT TRUE)
 RETURNING s.id, s.state)
 SELECT u.session FROM updates u
  WHERE NOT EXISTS (SELECT FROM written w WHERE w.id = u.session AND w.state IN ('pending', 'charging', 'stopping'))"""
@@ -76,19 +80,57 @@ async def context_row(conn: Conn, station_id: str, transaction_id: int) -> dict[
     return await cursor.fetchone()
 
 
-async def unnamed_transaction(
+async def running_on(
     conn: Conn, station_id: str, connector_id: int, since: datetime, until: datetime
-) -> int | None:
-    """The one transaction with a live session on the connector, unless the station names transactions in readings."""
+) -> tuple[int, bool] | None:
+    """The one transaction with a live session on the connector, and whether readings of the last one and a half sample
+    intervals name it.
+
+    ``since`` bounds what is looked through; ``until`` is now.
+    """
     cursor = await conn.execute(
-        """SELECT t.id FROM ocpp_transactions t
+        """SELECT t.id, EXISTS (
+                      SELECT FROM ocpp_meter_values v
+                       WHERE v.session_id = s.id AND v.transaction_id = t.id
+                         AND v.received_at BETWEEN %(since)s AND %(until)s
+                         AND v.received_at > %(until)s - 1.5 * s.sample_interval_s * interval '1 second'
+                         AND NOT coalesce(v.flags @> %(own)s, false)) AS is_named
+             FROM ocpp_transactions t
              JOIN charging_sessions s ON s.ocpp_transaction_id = t.id AND s.state IN ('charging', 'stopping')
             WHERE t.station_id = %(station)s AND t.connector_id = %(connector)s AND t.status = 'active'
-              AND NOT EXISTS (SELECT FROM ocpp_meter_values v
-                               WHERE v.station_id = %(station)s AND v.received_at BETWEEN %(since)s AND %(until)s
-                                 AND v.transaction_id > 0 AND NOT coalesce(v.flags @> %(own)s, false))
             LIMIT 2""",
         {"station": station_id, "connector": connector_id, "since": since, "until": until, "own": [TRANSACTION_DATA]},
     )
     rows = await cursor.fetchall()
-    return int(rows[0]["id"]) if len(rows) == 1 else None
+    return (int(rows[0]["id"]), bool(rows[0]["is_named"])) if len(rows) == 1 else None
+
+
+async def read_since(
+    conn: Conn, session_id: str, since: datetime, until: datetime, *, dated_after: datetime | None = None
+) -> bool:
+    """Whether readings of the session came after ``since``; ``dated_after``: only those that say they are later."""
+    cursor = await conn.execute(
+        """SELECT FROM ocpp_meter_values
+            WHERE session_id = %(session)s AND received_at > %(since)s AND received_at <= %(until)s
+              AND NOT coalesce(flags @> %(own)s, false)
+              AND (%(dated)s::timestamptz IS NULL OR sampled_at IS NULL OR sampled_at > %(dated)s)
+            LIMIT 1""",
+        {"session": session_id, "since": since, "until": until, "dated": dated_after, "own": [TRANSACTION_DATA]},
+    )
+    return await cursor.fetchone() is not None
+
+
+async def data_of_stop(conn: Conn, session_id: str, received_at: datetime) -> tuple[Reading, ...]:
+    """The transactionData that came with the session's StopTransaction received at that moment, in the order sent."""
+    cursor = await conn.execute(
+        """SELECT sampled_at, energy_wh, power_w, current_a, voltage_v, soc_percent, temperature_c, context, flags
+             FROM ocpp_meter_values
+            WHERE session_id = %s AND received_at = %s AND flags @> %s ORDER BY id""",
+        (session_id, received_at, [TRANSACTION_DATA]),
+    )
+    return tuple(
+        [
+            Reading(**{**row, "flags": tuple(flag for flag in row["flags"] if flag != TRANSACTION_DATA)})
+            async for row in cursor
+        ]
+    )

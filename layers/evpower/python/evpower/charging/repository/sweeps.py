@@ -85,7 +85,7 @@ async def readings_overdue(
                              AND s.last_heartbeat_at BETWEEN r.since AND %(ahead)s
                            ORDER BY r.until DESC LIMIT 1) AS heard_since) h
             WHERE c.state = 'charging' AND c.id = coalesce(%(session)s, c.id)
-              AND (c.auto_stop_at < %(now)s OR (c.auto_stop_at > %(ahead)s AND c.auto_stop_at - h.wait > %(ahead)s))
+              AND c.auto_stop_at < %(now)s
               AND (c.auto_stop_at < %(since)s
                    OR (h.heard_since < %(now)s - h.wait
                        AND NOT coalesce(s.connected_at BETWEEN %(now)s - h.wait AND %(ahead)s, false)))
@@ -127,6 +127,46 @@ async def late_readings(conn: Conn, read_before: datetime, limit: int) -> list[s
               AND state IN ('stopped', 'error')
             ORDER BY last_meter_at LIMIT %s""",
         (read_before, limit),
+    )
+
+
+async def waiting_stops(conn: Conn, since: datetime, now: datetime, intervals: int, limit: int) -> list[str]:
+    """Sessions with a stop that names only their card, without readings for so many sample intervals since it came.
+
+    ``since`` bounds the readings that are looked through.
+    """
+    cursor = await conn.execute(
+        """SELECT s.id FROM ocpp_transactions t JOIN charging_sessions s ON s.id = t.session_id
+            WHERE t.guess_state = 'waiting'
+              AND greatest(t.guessed_received_at,
+                           (SELECT max(v.received_at) FROM ocpp_meter_values v
+                             WHERE v.session_id = s.id AND v.received_at BETWEEN %(since)s AND %(now)s))
+                  < %(now)s - %(intervals)s * s.sample_interval_s * interval '1 second'
+            ORDER BY t.guessed_received_at LIMIT %(limit)s""",
+        {"since": since, "now": now, "intervals": intervals, "limit": limit},
+    )
+    return [row["id"] for row in await cursor.fetchall()]
+
+
+async def waiting_on_connector(conn: Conn, station_id: str, connector_id: int) -> list[str]:
+    """Sessions on the connector with a stop that names only their card."""
+    return await _ids(
+        conn,
+        """SELECT session_id AS id FROM ocpp_transactions
+            WHERE guess_state = 'waiting' AND station_id = %s AND connector_id = %s ORDER BY id""",
+        (station_id, connector_id),
+    )
+
+
+async def left_open(conn: Conn, begun_before: datetime, limit: int) -> list[str]:
+    """Ended sessions whose transaction is open although its StopTransaction cannot be expected any more."""
+    return await _ids(
+        conn,
+        """SELECT s.id FROM ocpp_transactions t
+             JOIN charging_sessions s ON s.id = t.session_id AND s.ocpp_transaction_id = t.id
+            WHERE t.status = 'active' AND t.received_at < %s AND s.state IN ('stopped', 'error')
+            ORDER BY t.received_at LIMIT %s""",
+        (begun_before, limit),
     )
 
 

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from evpower.charging.models import EndReason, Session, SessionState
+from evpower.charging.models import AFTER_STOP, EndReason, Session, SessionState
 from evpower.charging.repository import sessions, transactions
 from evpower.charging.repository import sweeps as queries
 from evpower.charging.service.common import ask_to_stop, command_stop, lock_with_client
 from evpower.charging.service.settle import settle
 from evpower.charging.service.stop import reading_minutes, settle_from_last_reading
+from evpower.charging.service.waiting_stops import find_waiting, settle_waiting
 from evpower.config import get_settings
 from evpower.db import Conn
 from evpower.stations import service as stations
@@ -26,7 +27,6 @@ from evpower.stations.listening import hearing_at
 _STOP_RETRY = timedelta(minutes=1)
 _STOP_GIVE_UP_S = 15 * 60
 _READINGS_QUIET_S = 10 * 60
-_LAST_READING = timedelta(minutes=2)  # chargers read their meter once more when the contactor has opened
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,9 +153,9 @@ async def _reconcile_late_readings(conn: Conn, session_id: str, now: datetime) -
     client, session = await lock_with_client(conn, session_id)
     if session.state.live:
         return
-    if await _was_read_after_its_stop(conn, session):
+    if await _has_told_its_end(conn, session):
         await sessions.forget_unsettled_energy(conn, session_id)
-        await sessions.flag_for_review(conn, session_id, ["readings_after_stop"], now)
+        await sessions.flag_for_review(conn, session_id, [AFTER_STOP], now)
         return
     await settle(
         conn,
@@ -170,18 +170,29 @@ async def _reconcile_late_readings(conn: Conn, session_id: str, now: datetime) -
     )
 
 
-async def _was_read_after_its_stop(conn: Conn, session: Session) -> bool:
-    """Whether the charger itself says that the last reading was taken well after the transaction had ended.
+async def _has_told_its_end(conn: Conn, session: Session) -> bool:
+    """Whether the charge's own StopTransaction told a register that can be its end.
 
-    Use case: a charger goes on naming the last transaction in its clock-aligned readings. What the next driver takes
-    from the connector is not to be paid by this one as well.
+    Use case: an instance of the release before counts readings that come after such a stop.
     """
-    if session.ocpp_transaction_id is None or session.last_meter_charger_at is None:
+    if session.ocpp_transaction_id is None:
         return False
     transaction = await transactions.get(conn, session.station_id, session.ocpp_transaction_id)
-    if transaction is None or transaction.stopped_at is None:
-        return False
-    return session.last_meter_charger_at - transaction.stopped_at > _LAST_READING
+    return transaction is not None and transaction.status == "stopped" and transaction.stop_plausible is not False
+
+
+async def _find_left_open(conn: Conn, now: datetime, limit: int) -> list[str]:
+    settings = get_settings()
+    if not (await hearing_at(conn, now)).lasted(settings.station_offline_after_s):
+        return []
+    return await queries.left_open(conn, now - timedelta(seconds=settings.session_max_s), limit)
+
+
+async def _end_left_open(conn: Conn, session_id: str, now: datetime) -> None:
+    """Use case: a charge that was over before we heard of it, or was refused, and whose StopTransaction never came."""
+    _client, session = await lock_with_client(conn, session_id)
+    if not session.state.live and session.ocpp_transaction_id is not None:
+        await transactions.end_without_stop(conn, session.ocpp_transaction_id, "no_stop", now)
 
 
 Handler = Callable[[Conn, str, datetime], Awaitable[str | None]]
@@ -198,11 +209,13 @@ def _quiet(work: Callable[[Conn, str, datetime], Awaitable[None]]) -> Handler:
 
 
 SWEEPS = (
+    Sweep("stops_by_card", find_waiting, _quiet(settle_waiting)),
     Sweep("never_started", _find_never_started, _quiet(_refund_never_started)),
     Sweep("too_long", _find_too_long, _end_too_long),
     Sweep("station_offline", _on_silent_stations, _quiet(_end_offline)),
     Sweep("readings_overdue", _overdue, _stop_overdue),
     Sweep("stop_unanswered", _find_stop_unanswered, _stop_again),
     Sweep("late_readings", _find_late_readings, _quiet(_reconcile_late_readings)),
+    Sweep("left_open", _find_left_open, _quiet(_end_left_open)),
 )
 """In this order: what ends a session comes before what asks its charger to stop."""

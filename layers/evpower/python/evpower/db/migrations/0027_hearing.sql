@@ -1,4 +1,4 @@
--- When chargers could be heard (docs/decisions/0018), and energy that a meter showed sooner than it seemed possible.
+-- When chargers could be heard (docs/decisions/0018).
 
 -- Signs of life of the socket tier. A run: one process wrote a sign every few seconds, from `since` until `until`. Times
 -- are the database's own. What ended a day ago is forgotten.
@@ -21,7 +21,3 @@ LANGUAGE sql STABLE SET search_path = '' AS $$
 $$;
 REVOKE ALL ON FUNCTION evpower_holder_since(text, timestamptz, timestamptz) FROM PUBLIC, anon, authenticated;
 GRANT EXECUTE ON FUNCTION evpower_holder_since(text, timestamptz, timestamptz) TO evpower_worker, service_role;
-
--- Wh that the register showed, but that could not have been delivered in the time since the begin, as far as the clocks
--- told then. It is counted once there was time enough.
-ALTER TABLE charging_sessions ADD COLUMN meter_owed numeric(14, 1) NOT NULL DEFAULT 0;
