@@ -173,7 +173,7 @@ def _follow(charger: Charger, context: MeterContext, update: MeterUpdate, decisi
         interval_s = context.gaps.new_interval(
             context.sample_interval_s, context.meter.since_charger, update.meter.since_charger
         )
-        context.meter = update.meter
+        context.advance(update.meter, time.monotonic())
         if interval_s is not None:
             context.sample_every(interval_s)
             charger.defer(lambda: _sampling_observed(charger, interval_s))

@@ -11,6 +11,7 @@ ALLOWANCE_WH = Decimal(200)  # coarse registers step by 100 Wh
 _CLOCK_STEP = timedelta(minutes=1)  # by which a clock is corrected while it charges
 # A queue that was kept longer than this, or a clock that runs this far ahead, is not believed.
 _LONGEST_QUEUE = timedelta(days=30)
+_CLOCKS_DIFFER = timedelta(seconds=5)  # those of two instances, at most
 _FURTHEST_AHEAD = timedelta(hours=24)
 _LONGEST_CHARGE = timedelta(hours=12)
 _PER_SECOND = TOLERANCE / 3600
@@ -53,7 +54,7 @@ def fell_back(at: datetime | None, charger_began_at: datetime) -> bool:
 
 def went_back(since: datetime | None, received_at: datetime) -> bool:
     """Whether the server's clock says less than at the reading before, by more than instances' clocks differ."""
-    return since is not None and since - received_at > _CLOCK_STEP
+    return since is not None and since - received_at > _CLOCKS_DIFFER
 
 
 def in_order(

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from msgspec.structs import replace
-
 from evpower.charging import bounds
 from evpower.charging.models import LimitType, MeterState, SessionState
 from evpower.money import TYIYN
@@ -70,12 +68,12 @@ class MeterContext:
         self.clear = clear_of(self)
 
     def keep_time(self, now: datetime, monotonic: float) -> None:
-        """Measure time by the monotonic clock from here on, in which ``now`` is ``monotonic`` seconds."""
-        meter = self.meter
-        self._kept_from = (max(now, self.started_at, meter.since or now), monotonic)
-        if bounds.went_back(meter.since, now) and not bounds.tells_time(meter.since_charger, now):
-            # How long ago the last reading was nobody knows; only the time since the begin bounds the next one.
-            self.meter = replace(meter, since=self.started_at)
+        """Measure time by the monotonic clock from here on, in which ``now`` is ``monotonic`` seconds.
+
+        Not yet where the server's clock went back since the last reading: how long ago that was, the next one tells.
+        """
+        if not bounds.went_back(self.meter.since, now):
+            self._kept_from = (max(now, self.started_at, self.meter.since or now), monotonic)
 
     def measured(self, now: datetime, monotonic: float) -> datetime:
         """The server time by which energy and minutes of this transaction are judged.
@@ -87,6 +85,12 @@ class MeterContext:
             return now
         moment, at = self._kept_from
         return moment + timedelta(seconds=monotonic - at)
+
+    def advance(self, meter: MeterState, monotonic: float) -> None:
+        """The meter after a reading that is committed."""
+        if self._kept_from is None and meter.since is not None and meter.since != self.meter.since:
+            self._kept_from = (meter.since, monotonic)
+        self.meter = meter
 
     @property
     def ceiling(self) -> Decimal:
