@@ -63,8 +63,12 @@ class Liveness:
         self._offline_after_s = offline_after_s
         self._flush_interval_s = flush_interval_s
         self._flushed: dict[str, float] = {}
-        self._last_flush = time.monotonic()
+        self._last_flush = self._stored_at = time.monotonic()
         self._tasks: set[asyncio.Task[None]] = set()
+
+    def stores(self) -> bool:
+        """Whether signs of life reach the database: lately one flush did, or there was nothing to store."""
+        return time.monotonic() - self._stored_at < 2 * self._flush_interval_s + 15
 
     async def run(self, work: Work) -> None:
         """Look after the sockets until cancelled."""
@@ -93,6 +97,7 @@ class Liveness:
         seen = {socket.station_id: socket.last_seen for socket in self._living()}
         news = {station: now - at for station, at in seen.items() if at > self._flushed.get(station, float("-inf"))}
         if not news:
+            self._stored_at = now
             return
         try:
             async with (work or Work("once")).step():
@@ -101,7 +106,7 @@ class Liveness:
             if not (is_unavailable(error) or isinstance(error, TimeoutError)):
                 log.exception("signs of life not stored")
             return
-        self._flushed = seen
+        self._flushed, self._stored_at = seen, now
 
     def _spawn(self, work: Awaitable[None]) -> None:
         async def run() -> None:

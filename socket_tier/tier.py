@@ -13,7 +13,7 @@ from websockets.frames import CloseCode
 
 from evpower.certificates import service as certificates
 from evpower.charging import service as charging
-from evpower.clock import Clock, SystemClock
+from evpower.clock import Clock, DatabaseClock, SystemClock
 from evpower.commands import service as commands
 from evpower.config import Settings
 from evpower.db import Conn, PooledDatabase
@@ -44,6 +44,7 @@ from socket_tier.ocpp16.routes import DIALECT as OCPP16
 from socket_tier.registry import INBOX_BLOCK_S, Registry
 from socket_tier.server import SocketServer
 from socket_tier.services import Services
+from socket_tier.signs_of_life import SignsOfLife
 from socket_tier.tasks import cancel_all
 from socket_tier.tier_socket import TierSocket
 
@@ -53,6 +54,7 @@ DIALECTS = {dialect.subprotocol: dialect for dialect in (OCPP16,)}
 SERVICE_RESTART = 1012
 READY_AFTER_S = 3.0  # a charger that says nothing after it connected takes commands from then on
 STAGGER_S = 8.0
+FIRST_SIGN_S = 2.0
 DRAIN_S = 10.0
 STOP_S = 25.0
 """Every part of a stop together; half a minute after SIGTERM the process is killed."""
@@ -70,7 +72,7 @@ class SocketTier:
 
     def __init__(self, settings: Settings, *, clock: Clock | None = None) -> None:
         self.settings = settings
-        self.clock = clock or SystemClock()
+        self.clock = DatabaseClock(clock or SystemClock())
         self.instance_id = settings.instance_id or new_id()
         self.background = Background()
         self.database = PooledDatabase(settings)
@@ -136,6 +138,7 @@ class SocketTier:
             ping_interval_s=settings.ocpp_ping_interval_s,
             offline_after_s=settings.station_offline_after_s,
         )
+        self.signs = SignsOfLife(self.database, self.instance_id, self.clock, self.liveness.stores)
         self._reporter = metrics.EmfReporter(action for dialect in DIALECTS.values() for action in dialect.routes)
         self._drain_s = DRAIN_S
         self._reports: set[asyncio.Task[None]] = set()
@@ -146,6 +149,7 @@ class SocketTier:
     async def start(self) -> int:
         """Open everything and listen; returns the port."""
         await self.database.open()
+        await self.signs.write(FIRST_SIGN_S)  # before the first charger, so that the clock is the database's
         self.registry.start()
         self.dispatcher.start()
         self.stream.start()
@@ -154,6 +158,7 @@ class SocketTier:
         if self.settings.sqs_commands_queue_url:
             self.consumer.start()
         self.background.start("liveness", self.liveness.run)
+        self.background.start("signs", self.signs.run)
         self.background.start("report", self._report_forever)
         self.background.start("watch", self.background.watch)
         self.port = await self.server.start()
@@ -345,7 +350,7 @@ class SocketTier:
     async def _touch(self, silent_for: dict[str, float]) -> None:
         now = self.clock.now()
         seen = {station: now - timedelta(seconds=max(age, 0.0)) for station, age in silent_for.items()}
-        back = await self.database.run(lambda conn: stations.touch(conn, seen))
+        back = await self.database.run(lambda conn: stations.touch(conn, seen, now))
         # Use case: an operator revokes a charger's credentials. Its socket was fenced out, and must not stay open.
         held = self.registry.local_epochs()
         self.registry.drop_stale(await self.database.run(lambda conn: commands.newer_epochs(conn, held)))

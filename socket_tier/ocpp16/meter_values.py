@@ -4,6 +4,7 @@ The running transaction is kept in memory (OCPP 1.6 section 4.7; ocpp.md §3): a
 kept moves on only after the commit. After a reconnect, on any instance, it is loaded again.
 """
 
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import datetime
 from typing import TypeVar
@@ -43,7 +44,7 @@ async def handle(charger: Charger, payload: Payload) -> Payload:
         shown = meter.scaled(readings, context.register_factor)
         counted = belonging.counting(shown, context.charger_started_at, context.until)
         reason = AFTER_STOP if _tells_more(context, shown, counted) else None
-        if _is_of_another_connector(context, connector_id, shown, now):
+        if _is_of_another_connector(context, connector_id, shown, _measured(context, now)):
             counted, reason = (), CONTRADICTION
     else:
         context = await _unnamed(charger, connector_id, transaction_id, readings, now)
@@ -55,7 +56,8 @@ async def handle(charger: Charger, payload: Payload) -> Payload:
         update = MeterUpdate(charger.station_id, charger.epoch, connector_id, transaction_id, None, now, readings)
         await charger.services.flush.store(update)
         return {}
-    decision, update = judge(context, counted, now, epoch=charger.epoch, connector_id=connector_id)
+    at = _measured(context, now)
+    decision, update = judge(context, counted, now, at, epoch=charger.epoch, connector_id=connector_id)
     update = replace(update, transaction_id=transaction_id, readings=readings)  # as it was sent
     if counted and reason is None:
         _follow(charger, context, update, decision, await charger.services.flush.store(update))
@@ -91,7 +93,7 @@ def _tells_more(context: MeterContext, readings: tuple[Reading, ...], counted: t
 
 
 def _is_of_another_connector(
-    context: MeterContext, connector_id: int, readings: tuple[Reading, ...], now: datetime
+    context: MeterContext, connector_id: int, readings: tuple[Reading, ...], measured_at: datetime
 ) -> bool:
     """Whether a message that names a transaction of another connector is of what that connector delivers.
 
@@ -99,7 +101,7 @@ def _is_of_another_connector(
     transaction, the name counts.
     """
     return connector_id not in (0, context.connector_id) and not belonging.continues(
-        context.meter, readings, context.started_at, now, context.max_power_w
+        context.meter, readings, context.started_at, measured_at, context.max_power_w
     )
 
 
@@ -150,7 +152,8 @@ def quick(charger: Charger, frame: MeterFrame, done: Done) -> bool:
     if charger.unnamed:
         charger.is_named(context.transaction_id)
     now = charger.services.clock.now()
-    decision, update = judge(context, readings, now, epoch=charger.epoch, connector_id=connector_id)
+    at = _measured(context, now)
+    decision, update = judge(context, readings, now, at, epoch=charger.epoch, connector_id=connector_id)
 
     def stored(outcome: bool | Exception) -> None:
         if isinstance(outcome, Exception):
@@ -170,7 +173,7 @@ def _follow(charger: Charger, context: MeterContext, update: MeterUpdate, decisi
         interval_s = context.gaps.new_interval(
             context.sample_interval_s, context.meter.since_charger, update.meter.since_charger
         )
-        context.meter = update.meter
+        context.advance(update.meter, time.monotonic())
         if interval_s is not None:
             context.sample_every(interval_s)
             charger.defer(lambda: _sampling_observed(charger, interval_s))
@@ -183,16 +186,29 @@ def _follow(charger: Charger, context: MeterContext, update: MeterUpdate, decisi
         charger.defer(lambda: _stop_closed(charger, context.session_id))
 
 
+def _measured(context: MeterContext, now: datetime) -> datetime:
+    """``now`` as the time of the transaction: no step of the server's clock moves it."""
+    return context.measured(now, time.monotonic())
+
+
 def judge(
-    context: MeterContext, readings: tuple[Reading, ...], now: datetime, *, epoch: int, connector_id: int
+    context: MeterContext,
+    readings: tuple[Reading, ...],
+    now: datetime,
+    measured_at: datetime,
+    *,
+    epoch: int,
+    connector_id: int,
 ) -> tuple[Decision, MeterUpdate]:
-    """What a message does to a running transaction: what follows, what is stored. Pure: ``context`` stays."""
-    if context.register_factor != 1:
-        readings = meter.scaled(readings, context.register_factor)
+    """What a message does to a running transaction: what follows, what is stored. Pure: ``context`` stays.
+
+    Energy and minutes are judged by ``measured_at`` (:meth:`MeterContext.measured`); ``now`` says when the next is due.
+    """
     state, faults = meter.apply_all(
-        context.meter, readings, now, context.max_power_w, context.started_at, context.charger_started_at
+        context.meter, readings, measured_at, context.max_power_w, context.started_at, context.charger_started_at
     )
-    decision = autostop.judge(context, state, now, tells_energy=meter.moved_on(context.meter, state))
+    tells_energy = meter.moved_on(context.meter, state)
+    decision = autostop.judge(context, state, measured_at, tells_energy=tells_energy)
     for reading in readings:
         if reading.flags:
             faults = (*faults, *_unreadable(reading))
@@ -206,7 +222,7 @@ def judge(
         readings,
         state,
         decision.cost,
-        decision.auto_stop_at,
+        autostop.overdue_at(context, now) if tells_energy else None,
         faults,
     )
     return decision, update
@@ -232,6 +248,8 @@ async def _context(charger: Charger, transaction_id: int | None) -> MeterContext
         return await charging.meter_context(conn, charger.station_id, transaction_id)
 
     found = await charger.services.database.run(work)
+    if found is not None:
+        found.keep_time(charger.services.clock.now(), time.monotonic())
     if len(known) >= _MAX_TRANSACTIONS:
         known.pop(next(iter(known)))  # a charger that invents transaction ids costs no memory
     known[transaction_id] = found
@@ -255,9 +273,10 @@ async def _sampling_observed(charger: Charger, interval_s: int) -> None:
 async def _extend(charger: Charger, context: MeterContext) -> None:
     """Use case: an unlimited session nears the end of its reserve. Reserve more, or stop when nothing is left."""
     now = charger.services.clock.now()
+    at = _measured(context, now)
 
     async def work(conn: Conn) -> MeterContext | None:
-        return await charging.extend_reserve(conn, context.session_id, charger.epoch, now)
+        return await charging.extend_reserve(conn, context.session_id, charger.epoch, now, measured_at=at)
 
     extended = await charger.services.database.run(work)
     if extended is None:

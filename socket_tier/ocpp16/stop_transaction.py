@@ -4,6 +4,7 @@ The charger forgets a transaction once this is answered, so whatever arrives is 
 where that can be told, whatever else cannot be read, else in quarantine for the operator. Repeats settle nothing twice.
 """
 
+import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -108,19 +109,22 @@ def _message(charger: Charger, payload: Payload, lost: tuple[Lost, ...]) -> Stop
     unreadable += [str(loss.place[0]) for loss in lost if len(loss.place) == 1 and loss.place[0] in _OPTIONAL]
     if charger.inbound.is_torn:
         unreadable.append(_TEXT)
+    now = charger.services.clock.now()
+    context = charger.transactions.get(transaction_id or 0)
     broken: tuple[Reading, ...] = entries.unusable(lost, "transactionData")
     return StopTransaction(
         station_id=charger.station_id,
         transaction_id=transaction_id or 0,
         meter_stop_wh=register,
         stopped_at=stopped_at,
-        received_at=charger.services.clock.now(),
+        received_at=now,
         epoch=charger.epoch,
         reason=members.words(payload.get("reason")),
         id_tag=members.words(payload.get("idTag")),
         readings=(*normalise.readings(payload.get("transactionData") or ()), *broken),
         raw=normalise.clean(sent if isinstance(sent, dict) else payload),
         unreadable=tuple(unreadable),
+        measured_at=context.measured(now, time.monotonic()) if context is not None else None,
     )
 
 

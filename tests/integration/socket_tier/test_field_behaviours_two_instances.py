@@ -11,6 +11,7 @@ from evpower.charging.models import SessionState
 from evpower.db import Conn, PooledDatabase
 from socket_tier.tier import SocketTier
 from tests.fakes.charging_story import Story, sample, stamp
+from tests.fakes.hearing import heard_all_along
 from tests.fakes.network import Network, balance_of, money_faults
 from tests.fakes.raw_charger import RawCharger
 from tests.fakes.stations import until
@@ -135,6 +136,7 @@ async def test_a_remote_start_accepted_and_never_begun_is_refunded_wherever_the_
     async with RawCharger.open(url(b)) as charger:
         await charger.call("Heartbeat")
         await story.age(started.session.id, 601)
+        await heard_all_along(story.db)
         await sweep(story, "never_started")
         assert (await story.session(started.session.id)).state is SessionState.ERROR
         assert await balance_of(story.db, "client-1") == 500

@@ -14,6 +14,7 @@ from evpower.db import Conn, PooledDatabase
 from evpower.stations import service as stations
 from socket_tier import tier_socket
 from socket_tier.tier import SocketTier
+from tests.fakes.hearing import heard_all_along
 from tests.fakes.network import Network, build
 from tests.fakes.raw_charger import RawCharger
 from tests.fakes.stations import until
@@ -167,6 +168,7 @@ async def test_a_socket_that_the_sweep_took_for_dead_is_noted_again(
 
     async with RawCharger.open(url(tier)) as charger:
         await charger.call("Heartbeat")
+        await heard_all_along(db)
         await db.run(silent)
         assert await db.run(holder) is None
         await charger.call("Heartbeat")

@@ -11,6 +11,7 @@ from evpower.charging import service
 from evpower.charging.models import SessionState
 from evpower.db import Conn
 from evpower.errors import ValidationFailed
+from tests.fakes.hearing import heard
 from tests.fakes.network import balance_of, money_faults
 from tests.integration.evpower.charging.driver import Driver
 
@@ -379,6 +380,7 @@ async def test_a_station_heard_between_finding_and_settling_is_not_silent(driver
     started = await driver.start(CLIENT, amount="100")
     await driver.plug(started.session.id_tag)
     driver.wait(minutes=11)
+    await heard(driver.db, driver.now)
     sweep = next(sweep for sweep in service.SWEEPS if sweep.name == "station_offline")
     found = await driver.run(lambda conn: sweep.find(conn, driver.now, 10))
     assert found == [started.session.id]

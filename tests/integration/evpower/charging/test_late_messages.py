@@ -8,6 +8,7 @@ import pytest
 from evpower.charging import service
 from evpower.charging.models import SessionState
 from evpower.db import Conn
+from tests.fakes.hearing import heard
 from tests.fakes.network import balance_of, money_faults
 from tests.integration.evpower.charging.driver import Driver
 from tests.integration.evpower.charging.test_corner_cases import (
@@ -59,6 +60,7 @@ async def test_a_reading_that_comes_between_finding_and_stopping_is_not_overdue(
     transaction = (await driver.plug(started.session.id_tag)).transaction_id
     driver.wait(minutes=5)
     await driver.alive()
+    await heard(driver.db, driver.now)
     sweep = next(sweep for sweep in service.SWEEPS if sweep.name == "readings_overdue")
     found = await driver.run(lambda conn: sweep.find(conn, driver.now, 10))
     assert found == [started.session.id]

@@ -35,6 +35,7 @@ from evpower.payments import repository as payments
 from evpower.reservations import repository as reservations
 from evpower.reservations.models import Begun
 from evpower.smart_charging import repository as profiles
+from evpower.stations.hearing import Silence
 from evpower.stations.inspected import EventFilter
 from evpower.stations.repository import inspection, keys, stations
 from tests.conftest import create_database, drop_database
@@ -43,6 +44,7 @@ from tests.integration.evpower.db.plan_reading import Explained
 
 NOW = datetime.now(UTC)
 AGO = NOW - timedelta(hours=1)
+SILENT = Silence(AGO, NOW, NOW)
 START = StartTransaction("s8", 1, "TAG7", Decimal(0), NOW - timedelta(days=20_000), NOW, 8, "m")
 
 # A network some months old: 2,000 clients, 20,000 ended sessions, 40,000 ledger rows and so on, a few live ones.
@@ -176,11 +178,11 @@ Explain = Callable[..., Awaitable[Explained]]
 Work = Callable[[Conn], Awaitable[object]]
 
 SWEEPS: dict[str, tuple[Work, str]] = {
-    "never_started": (lambda c: sweeps.never_started(c, AGO, 100), "charging_sessions_live_idx"),
+    "never_started": (lambda c: sweeps.never_started(c, AGO, NOW, 100), "charging_sessions_live_idx"),
     "too_long": (lambda c: sweeps.too_long(c, AGO, 100), "charging_sessions_live_idx"),
-    "on_silent_stations": (lambda c: sweeps.on_silent_stations(c, AGO, 100), ""),
-    "readings_overdue": (lambda c: sweeps.readings_overdue(c, NOW, 100), "charging_sessions_auto_stop_idx"),
-    "stop_unanswered": (lambda c: sweeps.stop_unanswered(c, NOW, NOW, 100), "station_commands_session_idx"),
+    "on_silent_stations": (lambda c: sweeps.on_silent_stations(c, SILENT, 100), ""),
+    "readings_overdue": (lambda c: sweeps.readings_overdue(c, NOW, SILENT, 100), "charging_sessions_auto_stop_idx"),
+    "stop_unanswered": (lambda c: sweeps.stop_unanswered(c, NOW, NOW, NOW, 100), "station_commands_session_idx"),
     "late_readings": (lambda c: sweeps.late_readings(c, NOW, 100), ""),
     "waiting_stops": (lambda c: sweeps.waiting_stops(c, AGO, NOW, 3, 100), "ocpp_transactions_guess_idx"),
     "left_open": (lambda c: sweeps.left_open(c, AGO, 100), ""),
@@ -191,7 +193,7 @@ SWEEPS: dict[str, tuple[Work, str]] = {
     "expire_overdue": (lambda c: payments.expire_overdue(c, NOW, NOW, 40), ""),
     "schedule_forgotten": (lambda c: payments.schedule_forgotten(c, NOW), "balance_topups_due_idx"),
     "redelivery": (lambda c: commands.sweep(c, lease_until=NOW, now=NOW, limit=100), "station_commands_open_idx"),
-    "silent_stations": (lambda c: stations.mark_silent(c, AGO, 200), ""),
+    "silent_stations": (lambda c: stations.mark_silent(c, SILENT, 200), ""),
     "reservations_over": (lambda c: reservations.expire(c, NOW, 100), "reservations_due_idx"),
     "jobs_over": (lambda c: jobs.expire(c, NOW, "over", 100), "station_jobs_open_idx"),
     "certificates_due": (lambda c: certificates.due(c, NOW, 50), "station_certificates_due_idx"),

@@ -11,6 +11,7 @@ from evpower.clock import FrozenClock
 from evpower.config import Settings
 from evpower.db import Conn, PooledDatabase
 from functions.sweeps import hanging_sessions
+from tests.fakes.hearing import heard
 from tests.fakes.network import balance_of, build, money_faults
 from tests.integration.evpower.charging.driver import Driver
 from tests.integration.functions.sweeps.parts import Commands, Live, sweep_deps
@@ -43,6 +44,7 @@ def parts(make_settings: Callable[..., Settings], driver: Driver) -> tuple[objec
 
 
 async def sweep(driver: Driver, parts: tuple[object, Commands, Live]) -> dict[str, int]:
+    await heard(driver.db, driver.now)
     return await hanging_sessions.run(parts[0], driver.now)  # type: ignore[arg-type]
 
 

@@ -66,8 +66,12 @@ def judge(context: MeterContext, meter: MeterState, now: datetime, *, tells_ener
         horizon_s = context.sample_interval_s + STOP_LATENCY_S
         passes = _passes(context, meter, _power(context, meter, elapsed), horizon_s, elapsed)
         extend = passes and context.limit_type is _NONE
-    overdue_at = now + _overdue(context.sample_interval_s) if tells_energy else None
-    return Decision(passes and not extend, extend, cost, overdue_at)
+    return Decision(passes and not extend, extend, cost, overdue_at(context, now) if tells_energy else None)
+
+
+def overdue_at(context: MeterContext, now: datetime) -> datetime:
+    """When the next reading is overdue, after one that came ``now``."""
+    return now + _overdue(context.sample_interval_s)
 
 
 @lru_cache(maxsize=64)

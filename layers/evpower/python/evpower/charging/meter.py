@@ -11,12 +11,13 @@ Rules (ocpp.md §3 MeterValues, §5; mobile-api.md §0.7):
 * Without any register an estimate stands in until there is one (:mod:`evpower.charging.estimate`).
 * At the end meterStop is a second witness beside the readings (:mod:`evpower.charging.witnesses`).
 * Whatever happens, the billable energy never exceeds what the connector could have delivered since the session began,
-  and what a register has shown never falls while the session runs.
+  and what a register has shown never falls while the session runs. What it shows beyond that stays owed, and counts
+  once there was time enough for it (docs/decisions/0018).
 """
 
 from collections.abc import Iterable
 from datetime import datetime
-from decimal import Decimal
+from decimal import ROUND_DOWN, Decimal
 
 from msgspec.structs import replace
 
@@ -43,6 +44,8 @@ __all__ = [
     "seconds",
 ]
 
+_NOTHING = MeterMemory()
+_TENTH = Decimal("0.1")  # Wh, as stored
 _REGISTER = EnergySource.REGISTER.value  # a member of an enumeration takes long to look up
 
 RESET = "register_reset"
@@ -85,6 +88,8 @@ def apply(
         charger_began_at: when the transaction began by the charger's clock, where that is known.
         is_last: nothing comes after it that could confirm or refute it.
     """
+    if bounds.went_back(state.since, received_at):
+        state, received_at = _in_order(state, reading.sampled_at, received_at, began_at)
     register = reading.energy_wh
     if register is None:
         return _uncounted(state, reading, received_at, max_power_w, began_at), ()
@@ -116,6 +121,15 @@ def apply(
     return _implausible(
         state, reading, register, bound, received_at, max_power_w, began_at, since, since_charger, is_last=is_last
     )
+
+
+def _in_order(
+    state: MeterState, at: datetime | None, received_at: datetime, began_at: datetime
+) -> tuple[MeterState, datetime]:
+    """The meter and the time of receipt by the session's own order of time, where the server's clock went back."""
+    assert state.since is not None
+    since, received_at = bounds.in_order(state.since, state.since_charger, at, received_at, began_at)
+    return replace(state, since=since), received_at
 
 
 def _implausible(
@@ -207,20 +221,24 @@ def _accept(
 ) -> tuple[MeterState, tuple[str, ...]]:
     """Count ``added`` Wh, up to what can have been delivered since the session began. It replaces an estimate."""
     counted = state.energy_wh if state.source == _REGISTER or state.source is None else ZERO
-    wanted = energy = counted + added
+    memory = state.memory
+    owed = memory.owed_wh if memory is not None and counted is state.energy_wh else ZERO
+    wanted = energy = counted + owed + added
     elapsed = received_at - began_at
     # Within the rating by whole seconds, no look at tolerance and allowance is needed: nearly always.
     shown, at_most = wanted * 3600, max_power_w * (elapsed.days * 86400 + elapsed.seconds)
     if shown > at_most:
         ceiling = plausible_wh(elapsed, max_power_w)
         if wanted > ceiling:
-            energy = min(wanted, max(ceiling, counted))
+            energy = min(wanted, max(ceiling.quantize(_TENTH, ROUND_DOWN), counted))
             if energy < wanted:
                 flags = (*flags, JUMP)
-    memory = state.memory
     # Nor can the register be far below the power when it shows a hundredth of all that the connector can deliver.
     if memory is not None or (energy < ALLOWANCE_WH and shown * estimate.FAR_BELOW < at_most):
         memory = estimate.beside_register(state, reading, received_at, max_power_w, began_at, energy)
+    if owed or energy is not wanted:
+        memory = replace(memory or _NOTHING, owed_wh=wanted - energy)
+        memory = None if memory == _NOTHING else memory
     charger_at = reading.sampled_at or state.since_charger
     return _moved(state, reading, register, energy, None, received_at, charger_at, memory), flags
 
@@ -271,6 +289,8 @@ def finish(
     """
     if meter_stop_wh <= 0 and (state.register_wh > 0 or (estimate.is_estimate(state) and state.energy_wh > 0)):
         return state, (NEGATIVE if meter_stop_wh < 0 else RESET,)
+    if bounds.went_back(state.since, received_at):
+        state, received_at = _in_order(state, stopped_at, received_at, began_at)
     last = Reading(stopped_at, energy_wh=meter_stop_wh)
     since, since_charger = _last_register(state, began_at, charger_began_at)
     bound = plausible_wh(bounds.elapsed(since, since_charger, stopped_at, received_at, began_at), max_power_w)

@@ -98,7 +98,8 @@ class MeterMemory(Record, frozen=True, omit_defaults=True):
 
     ``power_wh``: energy by power over ``measured_s`` seconds; ``interval_wh``: sum of the interval energies of the
     timestamps ``intervals``; ``left_wh``: the register before the present one (it fell, or another is sent in turn),
-    with the session's energy and the times (server's, charger's) when it was left.
+    with the session's energy and the times (server's, charger's) when it was left; ``owed_wh``: what the register
+    showed sooner than the connector seemed able to deliver it since the begin.
     """
 
     power_wh: Decimal = ZERO
@@ -109,6 +110,7 @@ class MeterMemory(Record, frozen=True, omit_defaults=True):
     left_energy_wh: Decimal = ZERO
     left_since: datetime | None = None
     left_since_charger: datetime | None = None
+    owed_wh: Decimal = ZERO
 
 
 class MeterState(Record, frozen=True):
@@ -298,7 +300,8 @@ class StopTransaction:
     """OCPP 1.6 StopTransaction.req; ``readings`` is its transactionData, normalised.
 
     ``unreadable`` names the members that could not be read. A register of None is billed by the last one known, a time
-    of None to the last reading; ``raw`` tells whether the stop is a repeat.
+    of None to the last reading; ``raw`` tells whether the stop is a repeat. ``measured_at``: time of receipt by which
+    energy and minutes are judged, where the instance kept the time of the transaction (:meth:`MeterContext.measured`).
     """
 
     station_id: str
@@ -312,6 +315,12 @@ class StopTransaction:
     readings: tuple[Reading, ...] = ()
     raw: dict[str, Any] = field(default_factory=dict)
     unreadable: tuple[str, ...] = ()
+    measured_at: datetime | None = None
+
+    @property
+    def bound_at(self) -> datetime:
+        """Server time until which energy and minutes of the transaction can have been delivered."""
+        return self.measured_at or self.received_at
 
 
 @dataclass(frozen=True, slots=True)

@@ -152,8 +152,12 @@ async def quarantine_readings(conn: Conn, update: MeterUpdate, error: str) -> No
         await sessions.flag_for_review(conn, update.session_id, ["readings_quarantined"], update.received_at)
 
 
-async def extend_reserve(conn: Conn, session_id: str, epoch: int, now: datetime) -> MeterContext | None:
+async def extend_reserve(
+    conn: Conn, session_id: str, epoch: int, now: datetime, *, measured_at: datetime | None = None
+) -> MeterContext | None:
     """Reserve more for an unlimited session that nears the end of its reserve: what lasts until the next reading.
+
+    ``measured_at``: ``now`` as the caller measures the transaction's time (:meth:`MeterContext.measured`).
 
     Judged by what is stored, not by what the caller saw. Use case: several readings come at once, each from before the
     new reserve, and all ask for it; the first gets it, and the others neither take more nor find the balance empty.
@@ -173,7 +177,7 @@ async def extend_reserve(conn: Conn, session_id: str, epoch: int, now: datetime)
     if context is None:
         return None
     before, amount = context.reserved_amount, ZERO
-    while autostop.decide(context, now).extend:
+    while autostop.decide(context, measured_at or now).extend:
         more = som(min(get_settings().unlimited_reserve_som, client.balance - amount))
         if more <= 0:
             break
@@ -181,7 +185,7 @@ async def extend_reserve(conn: Conn, session_id: str, epoch: int, now: datetime)
         context.reserve(before + amount)
     # What is left is taken also when it does not last: the car draws until the contactor opens.
     await reserve_money(conn, client.id, session.id, amount, number_of_reserve=session.reserve_count + 1, now=now)
-    return None if autostop.decide(context, now).extend else context
+    return None if autostop.decide(context, measured_at or now).extend else context
 
 
 async def sampling_changed(conn: Conn, station_id: str) -> None:

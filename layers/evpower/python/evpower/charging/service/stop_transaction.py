@@ -241,7 +241,7 @@ async def _is_plausible(conn: Conn, session: Session, transaction: Transaction, 
     if message.meter_stop_wh is None:
         return False
     row = await meter_values.context_row(conn, session.station_id, transaction.id)
-    elapsed = message.received_at - (session.charging_started_at or session.created_at)
+    elapsed = message.bound_at - (session.charging_started_at or session.created_at)
     bound, factor = max_power_w(row["connector_power_kw"] if row else None), session.register_factor
     return belonging.meter_stop_is_plausible(
         message.meter_stop_wh * factor, transaction.meter_start * factor, session.energy_wh, elapsed, bound
@@ -283,13 +283,13 @@ async def _final_reading(conn: Conn, session: Session, transaction: Transaction,
         data = _data_in_order(state, transaction, message)
         said = transaction.started_at
         readings = meter.scaled(data or (), factor)
-        state, faults = meter.apply_all(state, readings, message.received_at, bound, began_at, said)
+        state, faults = meter.apply_all(state, readings, message.bound_at, bound, began_at, said)
         by_readings = state.energy_wh
         last_faults: tuple[str, ...] = ()
         # Use case: staff apply another stop to a charge that has ended. A register below the known one did not restart.
         if stop_wh is not None and (transaction.status != "stopped" or stop_wh >= state.register_wh):
             state, last_faults = meter.finish(
-                state, stop_wh, message.stopped_at, message.received_at, bound, began_at, said
+                state, stop_wh, message.stopped_at, message.bound_at, bound, began_at, said
             )
         found = {*faults, *last_faults} | ({_DATA_UNUSABLE} if data is None else set())
     if any(UNUSABLE in reading.flags for reading in message.readings):
@@ -376,19 +376,21 @@ def _minutes(session: Session, transaction: Transaction, message: StopTransactio
     if message.stopped_at < transaction.started_at:
         # Use case: the power failed in the middle of the charge, and the charger's clock fell back to 1970. The
         # server's time counts, up to the last reading: the stop may have waited for hours in the charger.
-        last = min(session.last_meter_at or began, message.received_at)
+        last = min(session.last_meter_at or began, message.bound_at)
         return meter.billable_minutes(began, last, began, last)
-    return meter.billable_minutes(transaction.started_at, message.stopped_at, began, message.received_at)
+    # Use case: the server's clock was set back since the last reading, and another instance has the charger now.
+    bound = max(message.bound_at, session.last_meter_at or began)
+    return meter.billable_minutes(transaction.started_at, message.stopped_at, began, bound)
 
 
 def _minutes_to_last_reading(session: Session, transaction: Transaction, message: StopTransaction) -> Decimal:
     """Nobody knows when it ended, and the stop may have waited for hours in the charger."""
     began = session.charging_started_at or session.created_at
-    last = min(session.last_meter_at or began, message.received_at)
+    last = min(session.last_meter_at or began, message.bound_at)
     minutes = meter.billable_minutes(began, last, began, last)
     for reading in message.readings:
         if reading.sampled_at is not None and reading.energy_wh is not None:
-            taken = meter.billable_minutes(transaction.started_at, reading.sampled_at, began, message.received_at)
+            taken = meter.billable_minutes(transaction.started_at, reading.sampled_at, began, message.bound_at)
             minutes = max(minutes, taken)
     return minutes
 
@@ -396,9 +398,9 @@ def _minutes_to_last_reading(session: Session, transaction: Transaction, message
 def _stopped_at(session: Session, transaction: Transaction, message: StopTransaction) -> datetime:
     """End for display: the charger's time where it fits between begin and receipt, else the receipt."""
     began = session.charging_started_at or session.created_at
-    if message.stopped_at is not None and began <= message.stopped_at <= message.received_at:
+    if message.stopped_at is not None and began <= message.stopped_at <= message.bound_at:
         return message.stopped_at
-    return max(message.received_at, began)
+    return max(message.bound_at, began)
 
 
 def _fingerprint(message: StopTransaction) -> str:

@@ -14,7 +14,9 @@ from evpower.charging.repository.transactions import Transaction
 from evpower.charging.service import stops_by_card
 from evpower.charging.service.common import fence, lock_with_client
 from evpower.charging.service.stop_transaction import end_session
+from evpower.config import get_settings
 from evpower.db import Conn
+from evpower.stations.listening import hearing_at
 
 _LONGEST_SILENCE = timedelta(days=1)  # beyond any three sample intervals
 
@@ -68,6 +70,8 @@ async def use_waiting_stop(conn: Conn, client: Client, session: Session, why: st
 
 
 async def find_waiting(conn: Conn, now: datetime, limit: int) -> list[str]:
+    if not (await hearing_at(conn, now)).lasted(get_settings().station_offline_after_s):
+        return []  # the readings that refute the stop may be on their way
     return await queries.waiting_stops(conn, now - _LONGEST_SILENCE, now, OVERDUE_INTERVALS, limit)
 
 
