@@ -4,7 +4,6 @@ The charger forgets a transaction once this is answered, so whatever arrives is 
 where that can be told, whatever else cannot be read, else in quarantine for the operator. Repeats settle nothing twice.
 """
 
-import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -124,7 +123,7 @@ def _message(charger: Charger, payload: Payload, lost: tuple[Lost, ...]) -> Stop
         readings=(*normalise.readings(payload.get("transactionData") or ()), *broken),
         raw=normalise.clean(sent if isinstance(sent, dict) else payload),
         unreadable=tuple(unreadable),
-        measured_at=context.measured(now, time.monotonic()) if context is not None else None,
+        measured_at=context.measured(now, charger.services.clock.monotonic()) if context is not None else None,
     )
 
 
