@@ -70,7 +70,7 @@ REPORTS = (
             meter(eair(2990), transactionId=-16),
             asked("RemoteStopTransaction", {"status": "Accepted"}, transactionId="$TX"),
             stop(3000, transactionId=-16, idTag="$TAG", reason="Remote"),
-            sweeps(4),
+            sweeps(50),
         ),
         charge=Charge(limit_kwh="2"),
         bill=Bill(2000, "20.00"),
@@ -102,6 +102,7 @@ REPORTS = (
             driver_stops("Rejected"),
         ),
         bill=Bill(3000, "30.00"),
+        wrong="20.00: the stop that was set aside is used when the driver stops and the charger rejects",
     ),
     Report(
         "started_offline_stopped_online",
