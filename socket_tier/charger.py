@@ -37,6 +37,7 @@ class Charger:
             Forgotten when a transaction starts or stops.
         message_id: id of the CALL that is being handled; set by the connection.
         caller: calls the charger back; set by the connection.
+        boot_drains: a boot is being stored, and what waits for the station is run with it.
     """
 
     def __init__(self, admission: Admission, epoch: int, services: Services) -> None:
@@ -47,6 +48,7 @@ class Charger:
         self.unnamed: dict[int, int | None] = {}
         self.message_id: str | None = None
         self.caller: Caller | None = None
+        self.boot_drains = False
         self._ask_again_at = time.monotonic() + ASK_AGAIN_S
         self._deferred: list[Callable[[], Awaitable[None]]] = []
         self._tasks: set[asyncio.Task[None]] = set()
