@@ -16,6 +16,7 @@ from evpower.realtime.service import Publisher
 from evpower.redis_access import RedisAccess
 from evpower.storage.store import FileStore, S3FileStore
 from functions.api.replay import DatabaseReplayGuard
+from functions.api.shared_answers import SharedAnswers
 
 
 @dataclass(slots=True)
@@ -33,6 +34,7 @@ class Deps:
     commands: CommandQueue
     publisher: Publisher
     files: FileStore
+    answers: SharedAnswers
 
     async def close(self) -> None:
         """Release connections (tests; a Lambda process just ends)."""
@@ -59,4 +61,5 @@ def build_deps(settings: Settings, *, database: Database | None = None, clock: C
         commands=SqsCommandQueue(settings),
         publisher=Publisher(settings),
         files=S3FileStore(settings, clock),
+        answers=SharedAnswers(redis),
     )
