@@ -37,9 +37,18 @@ class GatewayResponse:
     @property
     def body(self) -> str:
         """The envelope. The gateway cannot read Accept-Language, so the text is in the default language."""
-        message = self.error().message("ru")
-        envelope = {"success": False, "error_code": self.error.code, "error": message, "message": message}
+        error = self.error()
+        message = error.message("ru")
+        envelope = {**error.details, "success": False, "error_code": error.code, "error": message, "message": message}
         return json.dumps(envelope, ensure_ascii=False)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Its headers; a 429 says when to come back."""
+        wait = self.error().details.get("retry_after_seconds")
+        if wait is None:
+            return HEADERS
+        return {**HEADERS, "Access-Control-Expose-Headers": "Retry-After", "Retry-After": str(wait)}
 
 
 GATEWAY_RESPONSES = {

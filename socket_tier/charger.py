@@ -3,12 +3,14 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from evpower.charging.running import MeterContext
 from evpower.logging import get_logger
 from evpower.stations import service as stations
 from evpower.stations.models import Admission, RegistrationStatus
+from socket_tier.schemas import Lost
 from socket_tier.services import Services
 from socket_tier.unavailable import is_unavailable
 
@@ -25,6 +27,19 @@ class Caller(Protocol):
     async def call(self, action: str, payload: dict[str, Any], timeout: float | None = None) -> dict[str, Any]: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Inbound:
+    """The CALL that is being handled: its id, its payload as it was sent, and what of it could not be used.
+
+    ``is_torn``: its text was no JSON and not all of it could be read.
+    """
+
+    message_id: str = ""
+    payload: Any = None
+    lost: tuple[Lost, ...] = ()
+    is_torn: bool = False
+
+
 class Charger:
     """One charger on one socket.
 
@@ -33,9 +48,9 @@ class Charger:
         epoch: fencing token of this socket (``stations.connection_epoch``).
         transactions: running transactions by id, kept so that a reading needs no query; advanced only after commit.
             None: a transaction without a session.
-        unnamed: by connector, the running transaction whose readings come without its id; None: there is none.
-            Forgotten when a transaction starts or stops.
-        message_id: id of the CALL that is being handled; set by the connection.
+        unnamed: by connector and named id, the running transaction whose readings come without its id; None: there is
+            none. Forgotten when a transaction starts or stops, and when readings name it.
+        inbound: the CALL that is being handled; set by the connection.
         caller: calls the charger back; set by the connection.
         boot_drains: a boot is being stored, and what waits for the station is run with it.
     """
@@ -45,8 +60,8 @@ class Charger:
         self.epoch = epoch
         self.services = services
         self.transactions: dict[int, MeterContext | None] = {}
-        self.unnamed: dict[int, int | None] = {}
-        self.message_id: str | None = None
+        self.unnamed: dict[tuple[int, int], int | None] = {}
+        self.inbound = Inbound()
         self.caller: Caller | None = None
         self.boot_drains = False
         self._ask_again_at = time.monotonic() + ASK_AGAIN_S
@@ -90,6 +105,18 @@ class Charger:
         if self.accepted:
             self.services.drain(self.station_id)
         return self.accepted
+
+    def another_begins(self, connector_id: int) -> None:
+        """A transaction began on the connector: what is known of earlier ones there is out of date."""
+        self.unnamed.clear()
+        for transaction_id, context in list(self.transactions.items()):
+            if context is not None and context.connector_id == connector_id:
+                del self.transactions[transaction_id]
+
+    def is_named(self, transaction_id: int) -> None:
+        """Readings name the transaction: those that name none are not taken for its own any more."""
+        for key in [key for key, found in self.unnamed.items() if found == transaction_id]:
+            del self.unnamed[key]
 
     def tell_changed(self) -> None:
         """Publish the station's new public state once the present message has been answered."""

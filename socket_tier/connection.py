@@ -6,19 +6,21 @@ flight; further ones wait with a deadline each.
 """
 
 import asyncio
+import dataclasses
 import time
 from collections import deque
 from collections.abc import Awaitable, Mapping
 from contextlib import suppress
 from typing import Any, Protocol
 
+from msgspec.structs import replace
 from websockets.exceptions import ConnectionClosed
 
 from evpower.charging.service import ConnectionLost
 from evpower.logging import get_logger
 from socket_tier import metrics, rpc
 from socket_tier.call_failures import CallRefused, CommandNotSupported
-from socket_tier.charger import Charger
+from socket_tier.charger import Charger, Inbound
 from socket_tier.dialect import CallFault, Dialect, Durability, Route
 from socket_tier.message_log import IN, UNANSWERED, StationLog
 from socket_tier.outbound import OutboundCalls
@@ -81,7 +83,8 @@ class ChargerConnection:
         self.last_seen = time.monotonic()
         self._link = link
         self._call_timeout_s = call_timeout_s
-        self._queue: deque[tuple[Call | BadFrame, bytes]] = deque()
+        # With the time since when a frame has waited for its answer, where it was handled before.
+        self._queue: deque[tuple[Call | BadFrame, bytes, float | None]] = deque()
         self._queued_bytes = 0
         self._holding = False
         self._quick_call: tuple[rpc.MessageId, str, bytes, float] | None = None  # on the quick path at this moment
@@ -131,6 +134,8 @@ class ChargerConnection:
 
     def _take(self, frame: Call | BadFrame, data: bytes) -> None:
         """Queue what a worker must handle; refuse at once what cannot be handled."""
+        if frame.action and frame.action not in self.dialect.routes:
+            frame = replace(frame, action=self.dialect.spelled(frame.action))
         if isinstance(frame, BadFrame) and self._route(frame.action) is None:
             metrics.call_errors(frame.code)
             answer = rpc.error_frame(frame.id, frame.code, frame.description)
@@ -152,7 +157,7 @@ class ChargerConnection:
             await self.drained()
 
     def _enqueue(self, frame: Call | BadFrame, data: bytes) -> None:
-        self._queue.append((frame, data))
+        self._queue.append((frame, data, None))
         self._queued_bytes += len(data)
         if len(self._queue) >= MAX_QUEUED_CALLS or self._queued_bytes > MAX_QUEUED_BYTES:
             self._holding = True
@@ -191,7 +196,7 @@ class ChargerConnection:
         if isinstance(result, Exception):
             frame = rpc.parse(data)
             assert isinstance(frame, Call)
-            self._queue.appendleft((frame, data))
+            self._queue.appendleft((frame, data, started))
             self._queued_bytes += len(data)
         else:
             self._conclude(message_id, action, data, rpc.result_frame(message_id, result), started, is_json=True)
@@ -205,13 +210,13 @@ class ChargerConnection:
     async def _work(self) -> None:
         try:
             while self._queue:
-                frame, data = self._queue.popleft()
+                frame, data, since = self._queue.popleft()
                 self._queued_bytes -= len(data)
                 if self._holding and len(self._queue) < MAX_QUEUED_CALLS // 2:
                     self._holding = False
                     self._link.resume()
                 await self._wait_for_turn(frame.action or "")
-                await self._handle(frame, data)
+                await self._handle(frame, data, since)
         except Exception:
             log.exception("connection worker failed", extra={"station_id": self.station_id})
         finally:
@@ -231,21 +236,21 @@ class ChargerConnection:
     def _route(self, action: str | None) -> Route | None:
         """Route of a malformed CALL that must not be refused even so; None for all others."""
         route = self.dialect.routes.get(action) if action else None
-        return route if route is not None and route.on_fault is not None else None
+        return route if route is not None and (route.is_saved or route.on_fault is not None) else None
 
     def _is_of_the_moment(self, action: str | None) -> bool:
         route = self.dialect.routes.get(action or "")
         return route is not None and route.of_the_moment
 
-    async def _handle(self, frame: Call | BadFrame, data: bytes) -> None:
-        started = time.monotonic()
+    async def _handle(self, frame: Call | BadFrame, data: bytes, since: float | None) -> None:
+        started = since or time.monotonic()
         repeated = None if self._is_of_the_moment(frame.action) else self._repeats.answer_to(frame.id, data)
         if repeated is not None:
             self._send(repeated)
             self._note(frame, data, repeated, started)
             return
         try:
-            answer = await self._answer(frame)
+            answer = await self._answer(frame, started)
         except Exception as error:
             # Whatever goes wrong outside the handler: the charger must not wait in vain, nor the messages behind.
             route = self.dialect.routes.get(frame.action or "")
@@ -285,15 +290,19 @@ class ChargerConnection:
             error = UNANSWERED if answer is None else None
             self.log.note(IN, frame.action, frame.id, data, answer, error, took)
 
-    async def _answer(self, frame: Call | BadFrame) -> bytes | None:
-        """The frame that answers ``frame``; None when there must be no answer."""
-        self.charger.message_id = str(frame.id).replace("\0", "")  # may be stored
+    async def _answer(self, frame: Call | BadFrame, since: float) -> bytes | None:
+        """The frame that answers ``frame``, which has waited ``since`` then; None when there must be no answer."""
+        inbound = self.charger.inbound = Inbound(
+            str(frame.id).replace("\0", ""),  # may be stored
+            frame.payload,
+            is_torn=isinstance(frame, BadFrame) and frame.is_torn,
+        )
         action = frame.action or ""
         route = self.dialect.routes.get(action)
         if route is None:
             known = action in self.dialect.schemas.actions
             return self._error(frame, rpc.NOT_SUPPORTED if known else rpc.NOT_IMPLEMENTED, f"{action[:50]}")
-        if isinstance(frame, BadFrame):
+        if isinstance(frame, BadFrame) and not (route.is_saved and frame.is_torn):
             return await self._on_fault(route, frame, frame.payload, frame.code, frame.description)
         if not (route.before_accepted or self.charger.accepted or await self.charger.accepted_meanwhile()):
             reason = "the registration of this station is not accepted"
@@ -303,7 +312,8 @@ class ChargerConnection:
             self._log_quirks(action, checked.quirks)
         if checked.fault is not None:
             return await self._on_fault(route, frame, frame.payload, checked.fault.code, checked.fault.description)
-        return await self._durably(route, frame, checked.payload)
+        self.charger.inbound = dataclasses.replace(inbound, lost=checked.lost)
+        return await self._durably(route, frame, checked.payload, since)
 
     async def _on_fault(
         self, route: Route, frame: Call | BadFrame, payload: Any, code: str, description: str
@@ -317,13 +327,24 @@ class ChargerConnection:
 
         return await self._durably(Route(keep, route.durability), frame, payload)
 
-    async def _durably(self, route: Route, frame: Call | BadFrame, payload: Any) -> bytes | None:
-        """Run the handler; while the database is away, again and again for as long as the route allows."""
-        deadline = time.monotonic() + (COMMIT_PATIENCE_S if route.durability is Durability.COMMIT else RETRY_PATIENCE_S)
+    async def _durably(
+        self, route: Route, frame: Call | BadFrame, payload: Any, since: float | None = None
+    ) -> bytes | None:
+        """Run the handler; while the database is away, again and again for as long as the route allows.
+
+        The patience ends also while the handler waits: it is cancelled, and what it did is unknown.
+        """
+        patience = COMMIT_PATIENCE_S if route.durability is Durability.COMMIT else RETRY_PATIENCE_S
+        deadline = (since or time.monotonic()) + patience
         pause = 0.1
         while True:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return await self._give_up(route, frame, payload, TimeoutError("no commit in time"), away=True)
+            limit = asyncio.timeout(left)
             try:
-                result = await route.handler(self.charger, payload)
+                async with limit:
+                    result = await route.handler(self.charger, payload)
                 self.dialect.schemas.require_response(frame.action or "", result)
                 return rpc.result_frame(frame.id, result)
             except CallFault as fault:
@@ -333,7 +354,7 @@ class ChargerConnection:
                 await self.close(REPLACED, "replaced by a newer connection of this station")
                 return None
             except Exception as error:
-                away = is_unavailable(error)
+                away = is_unavailable(error) or limit.expired()
                 if away and route.durability is not Durability.NONE and time.monotonic() + pause < deadline:
                     if self._closed:
                         return None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from evpower.commands.models import Command, CommandStatus
 from evpower.db import Conn
+from socket_tier.coercion import spelled
 from socket_tier.pacing import Pace
 from socket_tier.schemas import SchemaSet
 
@@ -54,6 +55,7 @@ class Route:
         before_accepted: processed although the station's registration is not accepted (boots).
         on_fault: takes a message that breaks its schema or comes from a station that is not accepted, where the
             specification forbids to refuse it (StopTransaction); gets the raw payload and the reason.
+        is_saved: saved member by member, also what can be read of a text that is no JSON.
         pace: how often one charger may have the action handled; more of them wait.
         of_the_moment: the answer is true now and perhaps not later, and giving it changes nothing that matters: a
             repeated message gets a new one. Use case: a charger gives one id to all its messages. Its clock would stand
@@ -64,6 +66,7 @@ class Route:
     durability: Durability = Durability.NONE
     before_accepted: bool = False
     on_fault: "FaultHandler | None" = None
+    is_saved: bool = False
     pace: Pace | None = None
     of_the_moment: bool = False
 
@@ -144,6 +147,10 @@ class Dialect:
     routes: Mapping[str, Route]
     commands: Mapping[str, CommandSpec]
     quick: QuickPath | None = None
+
+    def spelled(self, action: str) -> str:
+        """The specification's spelling of an action; as it was sent when it is none (``bootNotification``)."""
+        return spelled(action, self.schemas.actions) or action
 
     def patience(self, action: str | None = None) -> float:
         """Patience for ``action``, 1 when there is no such command; without an action the longest of all."""

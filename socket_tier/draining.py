@@ -11,11 +11,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from evpower.logging import get_logger
+from evpower.outside import http as outgoing
+from evpower.outside.aws import aws_client
 
 log = get_logger(__name__)
 
 POLL_S = 10.0
 TIMEOUT_S = 5.0
+WITHIN_S = 25.0  # every attempt of both questions
 _METADATA = "ECS_CONTAINER_METADATA_URI_V4"
 
 
@@ -37,8 +40,9 @@ class TargetWatch:
         address = ""
         while True:
             try:
-                address = address or await self._own_address()
-                state = await asyncio.to_thread(self._state, address)
+                async with asyncio.timeout(WITHIN_S):
+                    address = address or await self._own_address()
+                    state = await asyncio.to_thread(self._state, address)
             except Exception as error:  # the process serves its chargers whatever AWS answers
                 if not self._is_failing:
                     log.warning("the load balancer's view is unknown", extra={"error": str(error)})
@@ -51,21 +55,20 @@ class TargetWatch:
             await asyncio.sleep(self._poll_s)
 
     async def _own_address(self) -> str:
-        import httpx
-
-        async with httpx.AsyncClient(timeout=TIMEOUT_S, trust_env=False) as client:
-            answer = (await client.get(self._environ[_METADATA])).raise_for_status().json()
+        url = self._environ[_METADATA]
+        async with outgoing.client(timeout_s=TIMEOUT_S, fixed=[url]) as client:
+            answer = (await client.get(url)).raise_for_status().json()
         return str(answer["Networks"][0]["IPv4Addresses"][0])
 
     def _state(self, address: str) -> str:
         if self._client is None:
-            import boto3
-            from botocore.config import Config
-
-            config = Config(connect_timeout=TIMEOUT_S, read_timeout=TIMEOUT_S, retries={"max_attempts": 2})
-            endpoint = self._environ.get("AWS_ENDPOINT_URL") or None
-            session = boto3.session.Session(region_name=self._region)
-            self._client = session.client("elbv2", endpoint_url=endpoint, config=config)
+            self._client = aws_client(
+                "elbv2",
+                region=self._region,
+                endpoint_url=self._environ.get("AWS_ENDPOINT_URL") or None,
+                connect_timeout_s=TIMEOUT_S,
+                read_timeout_s=TIMEOUT_S,
+            )
         found = self._client.describe_target_health(TargetGroupArn=self._arn, Targets=[{"Id": address}])
         return str(found["TargetHealthDescriptions"][0]["TargetHealth"]["State"])
 

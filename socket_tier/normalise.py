@@ -3,9 +3,13 @@
 Default unit Wh, kWh converted; default measurand Energy.Active.Import.Register; where a measurand has no total, its
 phases L1..L3 are summed (voltages averaged, line voltages never mixed in); signed values are kept raw; texts are
 cleaned of NUL. A value that cannot be read is left out and flagged, never guessed.
+
+Where one reading has a measurand with several contexts, in whatever order, the latest usable one counts: the end of the
+transaction before samples in it, these before an interruption, all of them before its begin. Energy at the begin is
+never progress.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import MIN_EMIN, ROUND_HALF_UP, Decimal, InvalidOperation
@@ -13,16 +17,17 @@ from typing import Any
 
 import msgspec
 import orjson
+from msgspec.structs import replace
 
-from evpower.charging.models import Reading
-from socket_tier.timestamps import parse_time
+from evpower.charging import members
+from evpower.charging.models import NO_TIME, Reading
 
 ENERGY = "Energy.Active.Import.Register"
+INTERVAL = "Energy.Active.Import.Interval"
 SIGNED = "signed"
 UNREADABLE = "unreadable_value"
 UNKNOWN_UNIT = "unknown_unit"
 OUT_OF_RANGE = "out_of_range"
-NO_TIME = "unreadable_timestamp"
 BEGIN = "begin_register"
 
 _TENTH = Decimal("0.1")
@@ -34,6 +39,7 @@ _THOUSAND = Decimal(1000)
 _Rule = tuple[str, Mapping[str, Decimal], str, Decimal, Decimal]
 _RULES: dict[str, _Rule] = {
     ENERGY: ("energy_wh", {"wh": _ONE, "kwh": _THOUSAND}, "wh", _TENTH, Decimal(10) ** 12),
+    INTERVAL: ("interval_wh", {"wh": _ONE, "kwh": _THOUSAND}, "wh", _TENTH, Decimal(10) ** 9),
     "Power.Active.Import": ("power_w", {"w": _ONE, "kw": _THOUSAND}, "w", _TENTH, Decimal(10) ** 9),
     "Current.Import": ("current_a", {"a": _ONE}, "a", _HUNDREDTH, Decimal(10) ** 6),
     "Voltage": ("voltage_v", {"v": _ONE, "kv": _THOUSAND}, "v", _HUNDREDTH, Decimal(10) ** 6),
@@ -53,8 +59,16 @@ _LINE = "line"  # L1-L2 and its like: used for a voltage only when nothing else 
 _LOCATION_RANK = {None: 0, "": 0, "Outlet": 0, "Cable": 1, "EV": 2, "Inlet": 3, "Body": 4}
 
 
-_FIELDS = ("energy_wh", "power_w", "current_a", "voltage_v", "soc_percent", "temperature_c")  # members of Reading
-_ENERGY, _SOC, _TEMPERATURE = (_FIELDS.index(name) for name in ("energy_wh", "soc_percent", "temperature_c"))
+# members of Reading
+_FIELDS = ("energy_wh", "power_w", "current_a", "voltage_v", "soc_percent", "temperature_c", "interval_wh")
+_ENERGY, _SOC, _TEMPERATURE, _INTERVAL = (
+    _FIELDS.index(name) for name in ("energy_wh", "soc_percent", "temperature_c", "interval_wh")
+)
+_OF_BEGIN = "Transaction.Begin"
+_PERIODIC = "Sample.Periodic"  # what a sample without a context is (OCPP 1.6 section 7.43)
+_SAMPLED = 3
+# From the earliest in the transaction to the latest; all others are samples in it.
+_ORDER = {_OF_BEGIN: 0, "Interruption.Begin": 1, "Interruption.End": 2, "Transaction.End": 4}
 
 
 class Sample(msgspec.Struct, gc=False):
@@ -155,16 +169,30 @@ def _entry(entry: Mapping[str, Any]) -> Reading:
         )
         for sample in entry["sampledValue"]
     ]
-    return reading(parse_time(entry["timestamp"]), samples, raw_text(entry))
+    return reading(members.moment(entry.get("timestamp")), samples, raw_text(entry))
 
 
-def reading(sampled_at: datetime | None, samples: Iterable[Sample], raw: str) -> Reading:
+def reading(sampled_at: datetime | None, samples: Sequence[Sample], raw: str) -> Reading:
     """The reading of one moment. ``raw``: the entry as JSON that PostgreSQL's jsonb takes."""
     flags: list[str] = [] if sampled_at is not None else [NO_TIME]
-    values: list[Decimal | None] = [None, None, None, None, None, None]
+    context = samples[0].context if samples else ""
+    values = _values(samples, context, flags)
+    if values is None:
+        values, context = _latest(samples, flags)
+    elif context == _OF_BEGIN:
+        _forget_begin(values, flags)
+    energy, power, current, voltage, soc, temperature, interval = values
+    told = tuple(dict.fromkeys(flags)) if flags else ()
+    return Reading(sampled_at, energy, power, current, voltage, soc, temperature, context or None, told, raw, interval)
+
+
+def _values(samples: Iterable[Sample], context: str, flags: list[str]) -> list[Decimal | None] | None:
+    """What samples of one ``context`` say, by field; None when one of them has another."""
+    values: list[Decimal | None] = [None, None, None, None, None, None, None]
     others: _Others | None = None
-    context = ""
     for sample in samples:
+        if sample.context != context:
+            return None
         words = (sample.measurand, sample.unit, sample.phase, sample.location, sample.format)
         meaning = _meanings.get(words) or _meaning(words)
         field = meaning.field
@@ -180,8 +208,6 @@ def reading(sampled_at: datetime | None, samples: Iterable[Sample], raw: str) ->
             if read is None:
                 continue
             value = read
-        if not context or field == _ENERGY:
-            context = sample.context or context
         if others is None and meaning.is_plain:
             values[field] = value
         else:
@@ -190,13 +216,49 @@ def reading(sampled_at: datetime | None, samples: Iterable[Sample], raw: str) ->
             others.take(meaning, value)
     if others is not None:
         others.combine()
-    if context == "Transaction.Begin" and values[_ENERGY] is not None:
-        # Nothing was delivered yet, and some chargers send 0 here whatever their register shows.
-        values[_ENERGY] = None
+    return values
+
+
+def _latest(samples: Sequence[Sample], flags: list[str]) -> tuple[list[Decimal | None], str]:
+    """Of samples with several contexts the latest usable value of each field, and the context of the energy.
+
+    Use case: a charger puts the register of the begin behind the present one, in the same entry.
+    """
+    of_context: dict[str, list[Sample]] = {}
+    positions: dict[tuple[str, int], int] = {}
+    for position, sample in enumerate(samples):
+        context = sample.context or _PERIODIC
+        of_context.setdefault(context, []).append(sample)
+        words = (sample.measurand, sample.unit, sample.phase, sample.location, sample.format)
+        positions[context, (_meanings.get(words) or _meaning(words)).field] = position
+    chosen: list[Decimal | None] = [None] * len(_FIELDS)
+    chosen_from: list[str] = [""] * len(_FIELDS)
+    is_begin_left_out = False
+    for context, its_samples in of_context.items():
+        values = _values([replace(sample, context=context) for sample in its_samples], context, flags) or []
+        if context == _OF_BEGIN:
+            is_begin_left_out = _forget_begin(values, [])
+        for field, value in enumerate(values):
+            known = chosen_from[field]
+            rank = (_ORDER.get(context, _SAMPLED), positions.get((context, field), -1))
+            if value is not None and (
+                not known or rank > (_ORDER.get(known, _SAMPLED), positions.get((known, field), -1))
+            ):
+                chosen[field], chosen_from[field] = value, context
+    if is_begin_left_out and chosen[_ENERGY] is None:
         flags.append(BEGIN)
-    energy, power, current, voltage, soc, temperature = values
-    told = tuple(dict.fromkeys(flags)) if flags else ()
-    return Reading(sampled_at, energy, power, current, voltage, soc, temperature, context or None, told, raw)
+    return chosen, chosen_from[_ENERGY] or next(iter(of_context))
+
+
+def _forget_begin(values: list[Decimal | None], flags: list[str]) -> bool:
+    """Leave the energy of a begin out: nothing was delivered yet, and some chargers send 0 whatever their register
+    shows. True if there was any.
+    """
+    if values[_ENERGY] is None and values[_INTERVAL] is None:
+        return False
+    values[_ENERGY] = values[_INTERVAL] = None
+    flags.append(BEGIN)
+    return True
 
 
 class _Others:

@@ -10,6 +10,7 @@ import orjson
 
 from evpower import json_text
 from evpower.records import Record
+from socket_tier.coercion import as_object
 
 CALL: Final = 2
 CALLRESULT: Final = 3
@@ -20,9 +21,7 @@ NO_ID: Final = "-1"
 _MAX_ID_CHARS: Final = 255  # the limit is 36; longer ones of sloppy chargers are echoed, within reason
 _MAX_ERROR_DESCRIPTION: Final = 255
 _NUL: Final = b"\\u0000"
-# No message of OCPP nests deeper than ten levels. What nests by the hundred can be parsed, but neither copied nor
-# written again.
-_MAX_DEPTH: Final = 100
+_KINDS: Final = {"2": 2, "3": 3, "4": 4}
 _DEEP: Final = "nested too deeply"
 
 # Error codes, spelled as OCPP-J 1.6 section 4.2.3 spells them ("Occurence", "Formation").
@@ -68,6 +67,7 @@ class BadFrame(Record, frozen=True):
     """Something that is not a frame: answered by CALLERROR ``code`` for ``id``.
 
     ``action`` and ``payload`` are kept when they could be read: a StopTransaction is never refused, however odd.
+    ``is_torn``: a CALL in a text that is no JSON, of which not all could be read.
     """
 
     id: MessageId
@@ -75,6 +75,7 @@ class BadFrame(Record, frozen=True):
     code: str = FORMATION_VIOLATION
     action: str | None = None
     payload: Any = None
+    is_torn: bool = False
 
 
 Frame: TypeAlias = Call | CallResult | CallError | BadFrame
@@ -87,18 +88,43 @@ def parse(data: bytes) -> Frame:
     except orjson.JSONDecodeError as error:
         # A StopTransaction that is refused for a byte around it is lost, and the charge with it.
         repaired = json_text.within(data)
-        return BadFrame(NO_ID, f"not JSON: {error}") if repaired is None else parse(repaired)
+        return _parse_loosely(data, error) if repaired is None else parse(repaired)
+    if isinstance(message, str) and message.startswith("["):
+        return parse(message.encode())  # the frame as a text, written as JSON once more
+    return _parse_message(message, data)
+
+
+def _parse_loosely(data: bytes, error: orjson.JSONDecodeError) -> Frame:
+    """Read a frame whose text is no JSON; what is left out of it is never guessed."""
+    found = json_text.loosely(data)
+    if found is None or not isinstance(found.value, list):
+        return BadFrame(NO_ID, f"not JSON: {error}")
+    frame = _parse_message(found.value, data if json_text.is_deep(found.value) else orjson.dumps(found.value))
+    if found.is_whole:
+        return frame
+    description = f"not JSON: {error}"
+    if isinstance(frame, Call):
+        return BadFrame(frame.id, description, action=frame.action, payload=frame.payload, is_torn=True)
+    if isinstance(frame, CallResult):
+        return CallError(frame.id, FORMATION_VIOLATION, description, {})
+    return frame
+
+
+def _parse_message(message: Any, data: bytes) -> Frame:
     if not isinstance(message, list) or not message:
         return BadFrame(NO_ID, "a frame is a JSON array of 3 to 5 members")
     message_id = message[1] if len(message) > 1 else None
-    if message[0] != CALL and _is_deep(data, message):
+    kind = _kind(message[0])
+    if kind != CALL and _is_deep(data, message):
         return _too_deep(message, message_id)
-    if not _is_message_id(message_id):
-        return BadFrame(NO_ID, "the message id must be a string of at most 36 characters")
     if _NUL in data and not _is_deep(data, message):
         message[2:] = [_without_nul(item) for item in message[2:]]
-    kind = message[0]
-    if type(kind) is not int:
+    if not _is_message_id(message_id):
+        frame = _parse_call(NO_ID, message, data) if kind == CALL else None
+        description = "the message id must be a string of at most 36 characters"
+        # What it says may be the end of a charge, and is not lost with its id.
+        return BadFrame(NO_ID, description, action=frame.action if frame else None, payload=frame and frame.payload)
+    if kind is None:
         return BadFrame(message_id, "the message type must be a number")
     if kind == CALL:
         return _parse_call(message_id, message, data)
@@ -107,6 +133,15 @@ def parse(data: bytes) -> Frame:
     if kind == CALLERROR:
         return _parse_error(message_id, message)
     return BadFrame(message_id, f"unknown message type {kind}")
+
+
+def _kind(value: Any) -> int | None:
+    """The message type, also of who writes numbers as text or with a fraction; None when it is no number."""
+    if type(value) is str:
+        return _KINDS.get(value.strip())
+    if type(value) is float and value.is_integer():
+        return int(value)
+    return value if type(value) is int else None
 
 
 def _without_nul(value: Any) -> Any:
@@ -125,33 +160,21 @@ def _without_nul(value: Any) -> Any:
 def bounded(call: Call, data: bytes) -> Call | BadFrame:
     """``call``, read from ``data``, unless it nests without end; for calls that no schema has passed strictly.
 
-    Use case: a StopTransaction with such a payload is kept as text.
+    Use case: a StopTransaction with such a payload is used without what lies too deep.
     """
     if not _is_deep(data, call.payload):
         return call
-    return BadFrame(call.id, _DEEP, action=call.action, payload=data.decode(errors="replace"))
+    return BadFrame(call.id, _DEEP, action=call.action, payload=json_text.pruned(call.payload), is_torn=True)
 
 
-def _is_deep(data: bytes, message: list[Any] | dict[str, Any]) -> bool:
-    if data.count(b"[") + data.count(b"{") <= _MAX_DEPTH:
-        return False
-    level: list[Any] = [message]
-    for _ in range(_MAX_DEPTH):
-        level = [
-            item
-            for container in level
-            for item in (container.values() if isinstance(container, dict) else container)
-            if isinstance(item, list | dict)
-        ]
-        if not level:
-            return False
-    return True
+def _is_deep(data: bytes, message: Any) -> bool:
+    return data.count(b"[") + data.count(b"{") > json_text.MAX_DEPTH and json_text.is_deep(message)
 
 
 def _too_deep(message: list[Any], message_id: Any) -> Frame:
     """An answer that nests without end still ends the waiting call."""
     known = message_id if _is_message_id(message_id) else NO_ID
-    if message[0] in (CALLRESULT, CALLERROR):
+    if _kind(message[0]) in (CALLRESULT, CALLERROR):
         return CallError(known, FORMATION_VIOLATION, _DEEP, {})
     return BadFrame(known, _DEEP)
 
@@ -170,13 +193,18 @@ def _parse_call(message_id: MessageId, message: list[Any], data: bytes) -> Call 
     action = message[2] if len(message) > 2 and isinstance(message[2], str) else None
     payload = message[3] if len(message) > 3 else None
     if _is_deep(data, message):
-        payload = data.decode(errors="replace")
+        payload = json_text.pruned(payload)
+    found = {} if payload is None else as_object(payload)
+    if action is not None and found is not None:
+        return Call(message_id, action, found)
     return BadFrame(message_id, "a CALL is [2, id, action, payload object]", action=action, payload=payload)
 
 
 def _parse_result(message_id: MessageId, message: list[Any]) -> CallResult | CallError:
-    if len(message) == 3 and type(message[2]) is dict:
-        return CallResult(message_id, message[2])
+    payload = message[2] if len(message) > 2 else None
+    found = payload if type(payload) is dict else {} if payload is None else as_object(payload)
+    if found is not None:
+        return CallResult(message_id, found)
     # The waiting call must end at once; nobody answers an answer.
     return CallError(message_id, FORMATION_VIOLATION, "a CALLRESULT is [3, id, payload object]", {})
 

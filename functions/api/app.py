@@ -24,6 +24,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 import evpower
+from evpower.errors import NotFound
 from functions.api.deps import Deps
 from functions.api.envelope import JsonResponse
 from functions.api.middleware import errors
@@ -100,6 +101,10 @@ class ApiInStages:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         app = self._drivers
+        # A pattern's "$" also stands before a closing line break: "/charging/start\n" would reach the route, past every
+        # rule that reads the path to its end (rate limits, idempotency).
+        if scope["type"] == "http" and "\n" in scope["path"]:
+            raise NotFound
         if scope["type"] == "http" and (STAFF_PATH.match(scope["path"]) or scope["path"].startswith(_DOCUMENTATION)):
             if self._whole is None:
                 self._whole = self._create_whole()

@@ -22,6 +22,7 @@ class RequestContext:
     is_legacy: bool = False  # a route of /api/* without a version: its failures carry the code in `error`
     body: bytes = b""
     principal: Principal | None = None
+    expired_subject: str | None = None  # whose token ended a while ago; proves nothing but whom to count
     auth_failure: EvPowerError | None = None  # a credential that did not verify; protected routes raise it
 
 

@@ -67,7 +67,7 @@ async def work(deps: SweepDeps, event: Mapping[str, Any]) -> dict[str, int]:
     run = cast(Run, importlib.import_module(f"functions.sweeps.{name}").run)
     began = time.monotonic()
     try:
-        counts = await run(deps, deps.clock.now())
+        counts = await run(deps, await deps.now())
     except Exception:
         metrics.emit({"SweepFailed": 1}, Sweep=name)
         _log.exception("sweep failed", extra={"sweep": name})

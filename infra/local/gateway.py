@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from aiohttp import web
 
 from infra.functions import GATEWAY_TIMEOUT_S
-from infra.gateway_responses import GATEWAY_RESPONSES, HEADERS
+from infra.gateway_responses import GATEWAY_RESPONSES
 from infra.local.lambda_pool import LambdaFunction
 from infra.local.processes import LOOPBACK, LocalSystemError
 from infra.local.rest_event import HttpRequest, MalformedProxyResponseError, http_response, proxy_event
@@ -26,7 +26,7 @@ def _gateway_answer(kind: str, extra: dict[str, str] | None = None) -> web.Respo
         status=response.status,
         text=response.body,
         content_type="application/json",
-        headers={**HEADERS, **(extra or {})},
+        headers={**response.headers, **(extra or {})},
     )
 
 

@@ -182,6 +182,7 @@ def _payments() -> Row:
                     own("PaymentChecksNotQueued", label="checks not queued"),
                     own("PushesNotQueued", label="pushes not queued"),
                     own("LoginCodesNotSent", label="codes not sent"),
+                    own("LoginCodesRefused", label="codes refused"),
                     own("OldestPushAge", "Maximum", "oldest push, s"),
                 ),
                 period_s=300,
@@ -216,6 +217,7 @@ def _chargers() -> Row:
                     own("UnansweredMessages", label="unanswered"),
                     own("UnexpectedAnswers", label="unexpected answers"),
                     own("MeterRowsQuarantined", label="meter quarantined"),
+                    own("MeterMessagesLocked", label="waiting for a lock"),
                     own("MessagesPaced", label="slowed down"),
                     own("MessagesUnlogged", label="not in the log"),
                 ),
@@ -255,7 +257,16 @@ def _commands() -> Row:
 
 
 def _sweeps() -> Row:
-    hanging = ("never_started", "too_long", "station_offline", "readings_overdue", "stop_unanswered", "late_readings")
+    hanging = (
+        "stops_by_card",
+        "never_started",
+        "too_long",
+        "station_offline",
+        "readings_overdue",
+        "stop_unanswered",
+        "late_readings",
+        "left_open",
+    )
     return Row(
         "Sweeps: each line should be there; what they find is what the fast paths missed",
         (
@@ -336,7 +347,12 @@ def _edge(resources: MonitoredResources) -> Iterator[Widget]:
 
 
 def _below(resources: MonitoredResources) -> Iterator[Widget]:
-    away = (own("DatabaseAway", label="PostgreSQL"), own("RedisAway", label="Redis"))
+    away = (
+        own("DatabaseAway", label="PostgreSQL"),
+        own("RedisAway", label="Redis"),
+        own("DatabaseConnectionsSilent", label="connections without an answer"),
+        own("BackgroundRestarts", label="work begun anew"),
+    )
     yield Widget("Away", away, limit=1)
     if resources.database is not None:
         by = {"DBInstanceIdentifier": resources.database.identifier}

@@ -196,6 +196,15 @@ def _messages() -> Iterator[Alarm]:
     yield Alarm(
         "login-codes-not-sent", "drivers get no login code", own("LoginCodesNotSent"), 3, 10 * MINUTE, severity="page"
     )
+    by_prefix, by_network = own("LoginCodesRefused", Reason="prefix"), own("LoginCodesRefused", Reason="network")
+    yield Alarm(
+        "login-codes-capped",
+        "so many login codes are ordered that new drivers get none",
+        Formula("FILL(prefix, 0) + FILL(network, 0)", {"prefix": by_prefix, "network": by_network}, "codes refused"),
+        1,
+        5 * MINUTE,
+        severity="page",
+    )
 
 
 def _chargers() -> Iterator[Alarm]:
@@ -228,6 +237,22 @@ def _chargers() -> Iterator[Alarm]:
         1,
         5 * MINUTE,
         2,
+        severity="page",
+    )
+    yield Alarm(
+        "sessions-locked",
+        "readings wait because somebody holds their session locked in the database",
+        own("MeterMessagesLocked"),
+        200,
+        5 * MINUTE,
+        2,
+    )
+    yield Alarm(
+        "background-work-standing",
+        "a part of the socket tier stood and was begun anew",
+        own("BackgroundRestarts"),
+        1,
+        5 * MINUTE,
         severity="page",
     )
     yield Alarm(

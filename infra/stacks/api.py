@@ -14,7 +14,7 @@ from constructs import Construct
 
 from infra.environment import Environment
 from infra.functions import FUNCTIONS
-from infra.gateway_responses import GATEWAY_RESPONSES, HEADERS
+from infra.gateway_responses import GATEWAY_RESPONSES
 from infra.nag import accept, managed_policy
 from infra.paths import WEBHOOK_PATHS
 from infra.secrets import ORIGIN_VERIFY
@@ -197,7 +197,7 @@ class ApiStack(ProductStack):
                 rest_api=self.api,
                 type=apigateway.ResponseType.of(kind),
                 status_code=str(response.status),
-                response_headers={name: f"'{value}'" for name, value in HEADERS.items()},
+                response_headers={name: f"'{value}'" for name, value in response.headers.items()},
                 templates={"application/json": response.body},
             )
 

@@ -38,7 +38,7 @@ ROUTES = {
     "FirmwareStatusNotification": Route(firmware_status_notification.handle, Durability.RETRY, pace=_EVENTS),
     "Heartbeat": Route(heartbeat.handle, pace=_HEARTBEATS, of_the_moment=True),
     "LogStatusNotification": Route(log_status_notification.handle, Durability.RETRY, pace=_EVENTS),
-    "MeterValues": Route(meter_values.handle, Durability.COMMIT, pace=_READINGS),
+    "MeterValues": Route(meter_values.handle, Durability.COMMIT, is_saved=True, pace=_READINGS),
     "SecurityEventNotification": Route(security_event_notification.handle, Durability.RETRY, pace=_EVENTS),
     "SignCertificate": Route(sign_certificate.handle, Durability.RETRY, pace=_EVENTS),
     "SignedFirmwareStatusNotification": Route(
@@ -47,7 +47,11 @@ ROUTES = {
     "StartTransaction": Route(start_transaction.handle, Durability.COMMIT, pace=_TRANSACTIONS),
     "StatusNotification": Route(status_notification.handle, Durability.RETRY),
     "StopTransaction": Route(
-        stop_transaction.handle, Durability.COMMIT, on_fault=stop_transaction.keep, pace=_TRANSACTIONS
+        stop_transaction.handle,
+        Durability.COMMIT,
+        on_fault=stop_transaction.keep,
+        is_saved=True,
+        pace=_TRANSACTIONS,
     ),
 }
 DIALECT = Dialect("ocpp1.6", SCHEMAS, ROUTES, COMMANDS, QuickPath(meter_frames.read, meter_values.quick))

@@ -1,9 +1,9 @@
 """SecurityEventNotification: something of the charger's security log (security whitepaper, list of security events)."""
 
+from evpower.charging import members
 from socket_tier.charger import Charger
 from socket_tier.dialect import Payload
 from socket_tier.ocpp16 import events
-from socket_tier.timestamps import parse_time
 
 # What happens in a healthy network. Everything else, words of vendors included, asks for an operator's look.
 _ORDINARY = frozenset(
@@ -37,7 +37,7 @@ async def handle(charger: Charger, payload: Payload) -> Payload:
         {**payload, "critical": word in _CRITICAL},
         severity=severity(word),
         # Use case: a charger whose clock names no moment that exists. The event is kept with the time of receipt.
-        charger_at=parse_time(payload["timestamp"]),
+        charger_at=members.moment(payload.get("timestamp")),
     )
 
 

@@ -1,5 +1,6 @@
 """StatusNotification: a connector's status, or the charger's (connector 0) (OCPP 1.6 section 4.9, ocpp.md §3)."""
 
+from evpower.charging import members
 from evpower.db import Conn
 from evpower.reservations import service as reservations
 from evpower.stations import service as stations
@@ -7,13 +8,11 @@ from evpower.stations.models import StatusChange, StatusReport
 from socket_tier.charger import Charger
 from socket_tier.dialect import Payload
 from socket_tier.ocpp16 import values
-from socket_tier.timestamps import parse_time
 
 
 async def handle(charger: Charger, payload: Payload) -> Payload:
     services = charger.services
     now = services.clock.now()
-    timestamp = payload.get("timestamp")
     report = StatusReport(
         connector=values.connector(payload, lowest=0),
         status=payload["status"],
@@ -21,7 +20,7 @@ async def handle(charger: Charger, payload: Payload) -> Payload:
         error_code=payload.get("errorCode"),
         info=payload.get("info"),
         vendor_error_code=payload.get("vendorErrorCode"),
-        charger_at=parse_time(timestamp) if timestamp else None,
+        charger_at=members.moment(payload.get("timestamp")),
     )
 
     async def work(conn: Conn) -> StatusChange:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from functions.sweeps.handler import sweep_of
-from infra.gateway_responses import GATEWAY_RESPONSES, HEADERS
+from infra.gateway_responses import GATEWAY_RESPONSES
 from infra.local.schedule_expression import next_time
 from infra.paths import OTP_PATHS, WEBHOOK_PATHS
 from infra.schedules import SCHEDULES
@@ -66,7 +66,7 @@ def test_the_gateways_own_answers_are_in_the_envelope(cloud: Cloud) -> None:
         assert answer["StatusCode"] == str(expected.status)
         assert json.loads(answer["ResponseTemplates"]["application/json"])["error_code"] == expected.error.code
         assert answer["ResponseParameters"] == {
-            f"gatewayresponse.header.{name}": f"'{value}'" for name, value in HEADERS.items()
+            f"gatewayresponse.header.{name}": f"'{value}'" for name, value in expected.headers.items()
         }
 
 
@@ -111,7 +111,9 @@ def _rate_of(rules: dict[str, Any], name: str) -> tuple[int, set[str]]:
         for inner in statement.get("ScopeDownStatement", {}).get("OrStatement", {}).get("Statements", [])
     }
     assert statement["AggregateKeyType"] == "IP"
-    assert "Block" in rules[name]["Action"]
+    answer = rules[name]["Action"]["Block"]["CustomResponse"]
+    assert answer["ResponseCode"] == 429
+    assert [header["Name"] for header in answer["ResponseHeaders"]] == ["Retry-After"]
     return statement["Limit"], paths
 
 

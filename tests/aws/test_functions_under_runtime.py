@@ -59,6 +59,8 @@ async def start(database_url: str, redis_url: str, sqs: SqsEndpoint, tmp_path: P
             "ODENGI_PASSWORD": PASSWORD,
             "ODENGI_API_URL": "http://127.0.0.1:9/api",
             "RATE_LIMIT_DEFAULT_PER_MINUTE": "1000000",
+            "RATE_LIMIT_PUBLIC_PER_MINUTE": "1000000",
+            "RATE_LIMIT_FAILURES_PER_MINUTE": "1000000",
             **settings,
         }
         definition = FunctionDefinition(name, spec.handler, timeout_s or spec.timeout_s, memory_mb=spec.memory_mb)

@@ -73,7 +73,7 @@ async def next_answer(socket: ClientConnection) -> list[Any]:
 
 async def test_an_oversized_frame_closes_with_1009(world: World) -> None:
     socket = await socket_of(world)
-    await socket.send(json.dumps([2, "1", "DataTransfer", {"vendorId": "x", "data": "y" * 100_000}]))
+    await socket.send(json.dumps([2, "1", "DataTransfer", {"vendorId": "x", "data": "y" * 1_100_000}]))
     async for _ in socket_until_closed(socket):
         pass
     assert socket.close_code == 1009

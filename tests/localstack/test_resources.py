@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from infra.functions import FUNCTIONS, MIGRATE
-from infra.gateway_responses import GATEWAY_RESPONSES, HEADERS
+from infra.gateway_responses import GATEWAY_RESPONSES
 from infra.local.cloud_system import STAGE, CloudSystem
 from infra.paths import WEBHOOK_PATHS
 from infra.queues import BATCH_SIZE, DEAD_LETTER_RETENTION_S, QUEUES
@@ -170,7 +170,7 @@ async def test_the_gateways_own_answers_carry_the_envelope(cloud: CloudSystem, k
     wanted = GATEWAY_RESPONSES[kind]
     assert found["statusCode"] == str(wanted.status)
     assert found["responseTemplates"] == {"application/json": wanted.body}
-    headers = {f"gatewayresponse.header.{name}": f"'{value}'" for name, value in HEADERS.items()}
+    headers = {f"gatewayresponse.header.{name}": f"'{value}'" for name, value in wanted.headers.items()}
     assert found["responseParameters"] == headers
 
 

@@ -2,7 +2,7 @@
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from evpower.auth.models import AuthRequest
+from evpower.auth.models import AuthRequest, TokenExpired
 from evpower.auth.service import Authenticator
 from evpower.errors import EvPowerError
 from functions.api.context import context_of, headers_of
@@ -33,4 +33,6 @@ class AuthenticationMiddleware:
                 context.principal = await self._authenticator.authenticate(request)
             except EvPowerError as failure:
                 context.auth_failure = failure
+                if isinstance(failure.__cause__, TokenExpired):
+                    context.expired_subject = failure.__cause__.subject
         await self._app(scope, receive, send)

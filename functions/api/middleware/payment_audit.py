@@ -16,7 +16,7 @@ from evpower.logging import get_logger
 from functions.api import strict_json
 from functions.api.context import context_of
 
-_PATH = re.compile(r"/api/(?:v1/)?(balance|charging|payment)/([^/]+)(?:/.*)?")
+_PATH = re.compile(r"/api/(?:v1/)?(balance|charging|payment)(?:/([^/]*)(?:/.*)?)?", re.DOTALL)
 _READS = frozenset({"GET", "HEAD"})
 _KEPT_MEMBERS = ("station_id", "connector_id", "session_id", "invoice_id", "order_id")
 _AMOUNTS = ("amount", "amount_som", "final_cost", "reserved_amount")
@@ -87,7 +87,7 @@ def _entry(scope: Scope, match: re.Match[str], status: int, answer: bytes, failu
         client_id=principal.subject if principal and not principal.is_master else None,
         client_ip=context.client_address,
         method=scope["method"],
-        path=scope["path"][:256],
+        path=scope["path"],
         amount=_amount(asked) or _amount(answered),
         status=status or (failure.http_status if failure else 0),
         error_code=answered.get("error_code") or (failure.code if failure else None),
@@ -98,7 +98,7 @@ def _entry(scope: Scope, match: re.Match[str], status: int, answer: bytes, failu
 
 def _operation(method: str, match: re.Match[str]) -> str:
     """``charging.start`` for what changes something, ``charging.read`` for what does not."""
-    area, action = match[1], match[2]
+    area, action = match[1], match[2] or "none"
     return f"{area}.read" if method in _READS else f"{area}.{action[:64].replace('-', '_')}"
 
 

@@ -274,7 +274,12 @@ class MoneyItem(ResponseModel):
 
 
 class TransactionItem(ResponseModel):
-    """What the charger said of the transaction. Registers in Wh."""
+    """What the charger said of the transaction. Registers in Wh.
+
+    ``status``: active, stopped (by its StopTransaction) or ended_without_stop, when its session was settled without one
+    (``ended_by``: why). ``guess_state`` (waiting, used, refuted, superseded, withdrawn): what became of a
+    StopTransaction that named only its card, with the register ``guessed_meter_stop``.
+    """
 
     transaction_id: int
     connector_id: int
@@ -288,6 +293,9 @@ class TransactionItem(ResponseModel):
     stopped_at: Moment | None
     stop_received_at: Moment | None
     stop_reason: str | None
+    ended_by: str | None
+    guess_state: str | None
+    guessed_meter_stop: Number | None
     review_reason: str | None
 
 

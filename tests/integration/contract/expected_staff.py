@@ -75,6 +75,7 @@ ADMIN_STATION_CHANGE = data(
         "is_available": FLAG,
         "price_per_kwh": nullable(NUMBER),
         "session_fee": nullable(NUMBER),
+        "register_factor": one_of(1, 1000),
     }
 )
 ADMIN_SESSION = {

@@ -11,6 +11,7 @@ from evpower.charging.models import SessionState
 from evpower.db import Conn, PooledDatabase
 from socket_tier.tier import SocketTier
 from tests.fakes.charging_story import Story, sample, stamp
+from tests.fakes.hearing import heard_all_along
 from tests.fakes.network import Network
 from tests.fakes.raw_charger import RawCharger
 from tests.fakes.stations import until
@@ -20,8 +21,11 @@ INTERVAL = "MeterValueSampleInterval"
 
 
 @pytest.fixture
-def story(db: PooledDatabase, network: Network) -> Story:
-    return Story(db)
+async def story(db: PooledDatabase, network: Network) -> Story:
+    """Nobody knows yet how often the charger samples."""
+    story = Story(db)
+    await story.rows("UPDATE stations SET sample_interval_s = NULL RETURNING id")
+    return story
 
 
 @pytest.fixture
@@ -188,7 +192,13 @@ async def test_an_overdue_stop_is_an_event_for_staff(tier: SocketTier, story: St
         await boot(charger, "10")
         await interval_is_known(story, 10)
         session, _ = await story.begin(tier, charger, energy_kwh=Decimal(5))
-        now = datetime.now(UTC) + timedelta(seconds=31)
+        await heard_all_along(story.db)
+
+        async def overdue(conn: Conn) -> None:
+            await conn.execute("UPDATE charging_sessions SET auto_stop_at = auto_stop_at - interval '31 seconds'")
+
+        await story.read(overdue)
+        now = datetime.now(UTC)
         sweep = next(sweep for sweep in charging.SWEEPS if sweep.name == "readings_overdue")
         command = await story.db.run(lambda conn: sweep.handle(conn, session.id, now))
         assert command is not None

@@ -1,6 +1,6 @@
 """What chargers in the field do (ocpp.md §5), each played against a running instance."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -234,6 +234,12 @@ async def test_stops_before_its_start_was_answered(tier: SocketTier, story: Stor
              {"transactionId": -1, "idTag": tag, "meterStop": 1010, "timestamp": stamp()}]
         )  # fmt: skip
         assert [(await charger.answer())[1] for _ in range(2)] == ["a", "b"]
+    # It may be another charge's by its tag alone, so it counts once nothing has been read for three intervals.
+    assert (await story.session(started.session.id)).state is SessionState.CHARGING
+    later = datetime.now(UTC) + timedelta(minutes=4)
+    sweep = next(sweep for sweep in charging.SWEEPS if sweep.name == "stops_by_card")
+    assert await story.db.run(lambda conn: sweep.find(conn, later, 10)) == [started.session.id]
+    await story.db.run(lambda conn: sweep.handle(conn, started.session.id, later))
     session = await story.session(started.session.id)
     assert session.state is SessionState.STOPPED
     assert session.energy_wh == 10

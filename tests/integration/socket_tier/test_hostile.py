@@ -13,7 +13,7 @@ import orjson
 import pytest
 
 from evpower.db import Conn, PooledDatabase
-from socket_tier import connection, handshakes, server
+from socket_tier import connection, handshakes, server, tier_socket
 from socket_tier.ocpp16.routes import ROUTES
 from socket_tier.tier import SocketTier
 from tests.fakes.network import Network
@@ -165,9 +165,9 @@ async def test_what_is_no_handshake_is_ended(
 async def test_a_message_in_fragments_is_bounded_as_a_whole(tier: SocketTier, others: list[str]) -> None:
     async with upgraded(tier) as (reader, writer):
         with contextlib.suppress(ConnectionResetError, BrokenPipeError):
-            writer.write(frame(b"[" + b" " * 30_000, fin=False))
+            writer.write(frame(b"[" + b" " * 300_000, fin=False))
             for _ in range(4):
-                writer.write(frame(b" " * 30_000, 0, fin=False))
+                writer.write(frame(b" " * 300_000, 0, fin=False))
                 await writer.drain()
         assert await is_closed(reader)
     await healthy(tier)
@@ -196,7 +196,7 @@ async def test_pings_that_nobody_reads_the_answers_of_end_the_connection(
     tier: SocketTier, others: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A charger that sends and does not read must not fill the memory, with pongs no more than with answers."""
-    monkeypatch.setattr(server, "MAX_UNREAD_BYTES", 64 * 1024)
+    monkeypatch.setattr(tier_socket, "MAX_UNREAD_BYTES", 64 * 1024)
     async with upgraded(tier) as (_reader, writer):
         held = tier.registry.local("station-1")
         writer.transport.pause_reading()  # type: ignore[attr-defined]

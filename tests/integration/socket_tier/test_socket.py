@@ -3,16 +3,19 @@
 import asyncio
 from contextlib import suppress
 from datetime import UTC, datetime
+from typing import Any
 
 import orjson
 import pytest
 from websockets.exceptions import ConnectionClosed
+from websockets.frames import Frame, Opcode
 
 from evpower.db import Conn, PooledDatabase
 from evpower.stations import service as stations
-from socket_tier import server
+from socket_tier import tier_socket
 from socket_tier.tier import SocketTier
-from tests.fakes.network import Network
+from tests.fakes.hearing import heard_all_along
+from tests.fakes.network import Network, build
 from tests.fakes.raw_charger import RawCharger
 from tests.fakes.stations import until
 from tests.integration.socket_tier.conftest import MakeTier, url
@@ -27,8 +30,56 @@ async def test_a_message_in_fragments_is_one_message(tier: SocketTier, network: 
 
 async def test_fragments_together_are_bounded_too(tier: SocketTier, network: Network) -> None:
     async with RawCharger.open(url(tier)) as charger:
-        await charger.socket.send(["x" * 40_000, "y" * 40_000])
+        await charger.socket.send(["x" * 600_000, "y" * 600_000])
         assert (await charger.closed())[0] == 1009
+
+
+async def test_a_message_of_a_mebibyte_is_taken_whole_and_in_fragments(tier: SocketTier, network: Network) -> None:
+    padded = '[2,"a","Heartbeat",{}' + " " * (1024 * 1024 - 22) + "]"
+    async with RawCharger.open(url(tier)) as charger:
+        await charger.send(padded)
+        await charger.socket.send([padded[:700_000].replace('"a"', '"b"'), padded[700_000:]])
+        assert [(await charger.answer())[:2] for _ in range(2)] == [[3, "a"], [3, "b"]]
+        assert await charger.call("Heartbeat")
+    assert tier.server.large.taken == 0
+
+
+async def test_staff_hear_once_of_a_charger_whose_messages_are_too_large(
+    tier: SocketTier, network: Network, db: PooledDatabase
+) -> None:
+    async def events() -> list[dict[str, Any]]:
+        async def work(conn: Conn) -> list[dict[str, Any]]:
+            query = "SELECT severity, payload FROM station_events WHERE type = 'message_too_large'"
+            return await (await conn.execute(query)).fetchall()
+
+        return await db.run(work)
+
+    for _ in range(3):
+        async with RawCharger.open(url(tier)) as charger:
+            await charger.send("[" + "1" * 1_500_000)
+            assert (await charger.closed())[0] == 1009
+        await until(events, "the event")
+    assert await events() == [{"severity": "warning", "payload": {"bytes": 1_500_015, "limit_bytes": 1_048_576}}]
+
+
+async def test_large_messages_share_a_bounded_number_of_places(
+    tier: SocketTier, network: Network, db: PooledDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Held together by all sockets they must not fill the memory; who finds no place is told to come again."""
+    monkeypatch.setattr(tier.server.large, "places", 1)
+    await build(db, datetime.now(UTC), balances=(), station_id="station-2")
+    async with RawCharger.open(url(tier, "station-1")) as first:
+        text = b'[2,"a","Heartbeat",{}' + b" " * 500_000 + b"]"
+        frame = Frame(Opcode.TEXT, text).serialize(mask=True)
+        transport = first.socket.transport
+        transport.write(frame[:100_000])
+        await until(lambda: tier.server.large.taken == 1, "the place to be taken")
+        async with RawCharger.open(url(tier, "station-2")) as second:
+            second.socket.transport.write(frame[:100_000])
+            assert (await second.closed())[0] == 1013
+        transport.write(frame[100_000:])
+        assert (await first.answer())[:2] == [3, "a"]
+        assert tier.server.large.taken == 0
 
 
 async def test_a_binary_message_is_read_as_text(tier: SocketTier, network: Network) -> None:
@@ -40,7 +91,7 @@ async def test_a_binary_message_is_read_as_text(tier: SocketTier, network: Netwo
 async def test_text_that_is_no_utf8_is_answered_and_the_socket_stays(tier: SocketTier, network: Network) -> None:
     async with RawCharger.open(url(tier)) as charger:
         await charger.socket.send(b'[2,"a","Heartbeat",{"x":"\xff"}', text=True)
-        assert (await charger.answer())[:3] == [4, "-1", "FormationViolation"]
+        assert (await charger.answer())[:3] == [4, "a", "FormationViolation"]
         await charger.socket.send(b'[2,"b","Heartbeat",{"x":"\xff"}]', text=True)  # Latin-1
         assert (await charger.answer())[:2] == [3, "b"]
         assert await charger.call("Heartbeat")
@@ -66,7 +117,7 @@ async def test_a_thousand_outstanding_calls_are_answered_in_order(tier: SocketTi
 async def test_a_charger_that_sends_and_never_reads_is_cut_off(
     tier: SocketTier, network: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "MAX_UNREAD_BYTES", 50_000)
+    monkeypatch.setattr(tier_socket, "MAX_UNREAD_BYTES", 50_000)
     async with RawCharger.open(url(tier)) as charger:
         await charger.call("Heartbeat")
         charger.socket.transport.pause_reading()
@@ -117,6 +168,7 @@ async def test_a_socket_that_the_sweep_took_for_dead_is_noted_again(
 
     async with RawCharger.open(url(tier)) as charger:
         await charger.call("Heartbeat")
+        await heard_all_along(db)
         await db.run(silent)
         assert await db.run(holder) is None
         await charger.call("Heartbeat")

@@ -161,7 +161,7 @@ async def test_the_server_has_a_bounded_number_of_sockets(make_tier: MakeTier, n
 
 async def test_a_frame_that_is_too_large_closes_with_1009(tier: SocketTier, network: Network) -> None:
     async with RawCharger.open(url(tier)) as charger:
-        await charger.send("[" + "1" * 70_000)
+        await charger.send("[" + "1" * 1_100_000)
         assert (await charger.closed())[0] == 1009
 
 

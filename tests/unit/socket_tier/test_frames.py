@@ -13,7 +13,7 @@ from websockets.server import ServerProtocol
 from websockets.speedups import apply_mask
 
 from socket_tier.frames import frame_size, text_frame, whole_text
-from socket_tier.server import TierSocket
+from socket_tier.tier_socket import TierSocket
 
 LIMIT = 70_000
 MASK = b"\x0f\xa2\x33\x9c"

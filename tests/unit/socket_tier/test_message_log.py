@@ -222,7 +222,7 @@ async def test_every_exchange_is_noted_with_what_became_of_it(logged: Callable[.
     b.connection.receive(b'[2,"1","Heartbeat",{}]')
     b.connection.receive(b'[2,"1","Heartbeat",{}]')  # repeated
     b.connection.receive(b'[2,"2","Unknown",{}]')
-    b.connection.receive(b'[2,"3","Heartbeat",[]]')
+    b.connection.receive(b'[2,"3","Heartbeat",[1]]')
     b.connection.receive(b"no json")
     status = b'{"connectorId":1,"errorCode":"NoError","status":"Available"}'
     b.connection.receive(b'[2,"4","StatusNotification",' + status + b"]")

@@ -163,3 +163,61 @@ def test_no_text_of_a_charger_raises(samples: list[dict[str, str]], value: str) 
         return
     reading = one(*[{**sample, "value": value} for sample in samples])
     assert "\\u0000" not in reading.raw.replace("\\\\", "")
+
+
+BEGIN, PERIODIC, END = "Transaction.Begin", "Sample.Periodic", "Transaction.End"
+
+
+@pytest.mark.parametrize("is_begin_last", [True, False])
+def test_the_register_of_the_begin_does_not_hide_the_present_one(is_begin_last: bool) -> None:
+    samples = [energy("160440", context=PERIODIC), energy("157440", context=BEGIN)]
+    reading = one(*(samples if is_begin_last else reversed(samples)))
+    assert (reading.energy_wh, reading.context, reading.flags) == (160440, PERIODIC, ())
+
+
+def test_the_latest_context_that_can_be_read_counts_for_each_measurand() -> None:
+    watts = {"measurand": "Power.Active.Import", "unit": "W"}
+    reading = one(
+        energy("900", context=END, unit="MJ"),
+        energy("800", context="Sample.Clock"),
+        energy("700", context="Interruption.Begin"),
+        {**watts, "value": "0", "context": END},
+        {**watts, "value": "9000", "context": PERIODIC},
+    )
+    assert (reading.energy_wh, reading.power_w, reading.context) == (800, 0, "Sample.Clock")
+    assert reading.flags == (normalise.UNKNOWN_UNIT,)
+
+
+def test_phases_of_different_contexts_are_not_mixed() -> None:
+    mixed = [
+        energy(str(wh), phase=phase, **({"context": context} if context else {}))
+        for phase, began, now in (("L1", 10, 11), ("L2", 20, 22), ("L3", 30, 33))
+        for wh, context in ((now, ""), (began, BEGIN))
+    ]
+    assert one(*mixed).energy_wh == 66
+
+
+def test_a_sample_without_context_is_a_periodic_one() -> None:
+    assert one(energy("5"), energy("6", context=PERIODIC)).energy_wh == 6
+    assert one(energy("6", context=PERIODIC), energy("5")).energy_wh == 5
+
+
+def test_energy_of_an_interval_is_no_register() -> None:
+    reading = one({"value": "0.25", "measurand": normalise.INTERVAL, "unit": "kWh"})
+    assert (reading.energy_wh, reading.interval_wh) == (None, 250)
+
+
+_ORDER = (BEGIN, "Interruption.Begin", "Interruption.End", PERIODIC, END)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(_ORDER), st.one_of(st.integers(0, 10**6), st.none())), min_size=1, max_size=8)
+)
+def test_whatever_the_order_the_latest_usable_register_counts(samples: list[tuple[str, int | None]]) -> None:
+    reading = one(*(energy("?" if wh is None else str(wh), context=context) for context, wh in samples))
+    usable = [
+        (_ORDER.index(context), position, wh)
+        for position, (context, wh) in enumerate(samples)
+        if wh is not None and context != BEGIN
+    ]
+    assert reading.energy_wh == (max(usable)[2] if usable else None)

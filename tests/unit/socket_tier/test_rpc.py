@@ -42,13 +42,87 @@ def test_without_a_readable_id_the_answer_goes_to_minus_one(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ['[2,"5"]', '[2,"5","Heartbeat"]', '[2,"5","Heartbeat",{},1]', '[2,"5","Heartbeat",[]]', '[2,"5",3,{}]',
-     '[2,"5","Heartbeat",null]', '[9,"5",{}]', '["2","5","Heartbeat",{}]', '[true,"5","Heartbeat",{}]'],
+    ['[2,"5"]', '[2,"5","Heartbeat",[{},{}]]', '[2,"5","Heartbeat","x"]', '[2,"5",3,{}]', '[2,"5","Heartbeat",0]',
+     '[9,"5",{}]', '["two","5","Heartbeat",{}]', '[true,"5","Heartbeat",{}]', '[2.5,"5","Heartbeat",{}]'],
 )  # fmt: skip
 def test_a_wrong_shape_is_answered_for_its_id(text: str) -> None:
     frame = rpc.parse(text.encode())
     assert isinstance(frame, BadFrame)
     assert (frame.id, frame.code) == ("5", "FormationViolation")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['[2,"5","Heartbeat"]', '[2,"5","Heartbeat",{},1]', '[2,"5","Heartbeat",[]]', '[2,"5","Heartbeat",[{}]]',
+     '[2,"5","Heartbeat",null]', '["2","5","Heartbeat",{}]', '[2.0,"5","Heartbeat",{}]', '[2,"5","Heartbeat","{}"]',
+     r'"[2,\"5\",\"Heartbeat\",{}]"'],
+)  # fmt: skip
+def test_another_shape_that_says_the_same_is_read(text: str) -> None:
+    assert rpc.parse(text.encode()) == Call("5", "Heartbeat", {})
+
+
+@pytest.mark.parametrize(
+    ("text", "payload"),
+    [
+        ('[2,"5","A",{"list":[,{"a":1}]}]', {"list": [{"a": 1}]}),
+        ('[2,"5","A",{"a":1,},]', {"a": 1}),
+        ('[2,"5","A",{"a":"line\nbreak\ttab"}]', {"a": "line\nbreak\ttab"}),
+        ('[2,"5",\0"A",{"a\0":"b\0c"\0}]', {"a": "bc"}),
+        ('[2,"5","A",{"a":NaN,"b":-Infinity}]', {"a": "NaN", "b": "-Infinity"}),
+        ('[2,"5","A",{"path":"C:\\temp\\x"}]', {"path": "C:\temp\\x"}),
+        ("[2,'5','A',{'a':'it\\'s'}]", {"a": "it's"}),
+        ('[2,"5","A",{a:1}]', {"a": 1}),
+        ('[2,"5","A",{"a":007}]', {"a": 7}),
+        ('[2,"5","A",{"a":"\\ud83d"}]', {"a": "\ufffd"}),
+        ('[2,"5","A",{"a":1}]]}', {"a": 1}),
+        ('x[2,"5","A",{"a":1}]', {"a": 1}),
+    ],
+)  # fmt: skip
+def test_what_a_tolerant_reader_can_read_is_read(text: str, payload: dict[str, object]) -> None:
+    assert rpc.parse(text.encode()) == Call("5", "A", payload)
+
+
+@pytest.mark.parametrize(
+    ("text", "payload"),
+    [
+        ('{"transactionId":7,"meterStop":26008', {"transactionId": 7}),  # it may go on
+        ('{"transactionId":7,"meterStop":26008,"timest', {"transactionId": 7, "meterStop": 26008}),
+        ('{"transactionId":7,"meterStop":26,008,"x":1}]', {"transactionId": 7, "x": 1}),
+        ('{"transactionId":7,"meterStop":26 008}]', {"transactionId": 7}),
+        ('{"meterStop":,"transactionId":7}]', {"transactionId": 7}),
+        ('{"transactionId":7,"data":[{"a":1},{"b"', {"transactionId": 7, "data": [{"a": 1}, {}]}),
+        ('{"transactionId":7,"info":"a "quoted" word"', {"transactionId": 7}),
+    ],
+)
+def test_what_cannot_be_read_for_certain_is_left_out(text: str, payload: dict[str, object]) -> None:
+    frame = rpc.parse(b'[2,"5","StopTransaction",' + text.encode())
+    assert isinstance(frame, BadFrame)
+    assert (frame.id, frame.action, frame.is_torn) == ("5", "StopTransaction", True)
+    assert frame.payload == payload
+
+
+def test_an_answer_that_is_torn_ends_the_waiting_call() -> None:
+    frame = rpc.parse(b'[3,"5",{"status":"Accep')
+    assert isinstance(frame, CallError)
+    assert (frame.id, frame.code) == ("5", "FormationViolation")
+
+
+@given(st.data())
+def test_a_frame_that_is_cut_anywhere_keeps_its_id_and_invents_nothing(data: st.DataObject) -> None:
+    payload = {"transactionId": 7, "meterStop": 26008, "timestamp": "2026-01-15T06:00:00Z", "list": [{"a": "b"}]}
+    text = orjson.dumps([2, "the id", "StopTransaction", payload])
+    cut = data.draw(st.integers(text.index(b'"StopT'), len(text) - 1))
+    frame = rpc.parse(text[:cut])
+    assert isinstance(frame, BadFrame)
+    assert frame.id == "the id"
+    for name, value in (frame.payload or {}).items():
+        assert value == payload[name] or name == "list"
+
+
+def test_the_call_is_kept_when_its_id_cannot_be_read() -> None:
+    frame = rpc.parse(b'[2,null,"StopTransaction",{"transactionId":7}]')
+    assert isinstance(frame, BadFrame)
+    assert (frame.id, frame.action, frame.payload) == ("-1", "StopTransaction", {"transactionId": 7})
 
 
 def test_bytes_that_are_no_json_are_answered() -> None:
@@ -75,7 +149,7 @@ def test_action_and_payload_of_a_bad_call_are_kept() -> None:
     assert (frame.action, frame.payload) == ("StopTransaction", [1])
 
 
-@pytest.mark.parametrize("text", ['[3,"5"]', '[3,"5",[]]', '[3,"5",null]', '[3,"5",{},1]'])
+@pytest.mark.parametrize("text", ['[3,"5","x"]', '[3,"5",[1]]', '[3,"5",0]', '[3,"5",[{},{}]]'])
 def test_a_misshapen_result_ends_the_waiting_call(text: str) -> None:
     frame = rpc.parse(text.encode())
     assert isinstance(frame, CallError)

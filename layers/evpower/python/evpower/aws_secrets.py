@@ -17,9 +17,11 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import orjson
+
+from evpower.outside.plain import PlainHttp
 
 TIMEOUT_S = 5.0
 ATTEMPTS = 3
@@ -110,11 +112,17 @@ def _reader(environ: Mapping[str, str]) -> Reader:
 
 def _sdk_reader(environ: Mapping[str, str]) -> Reader:
     """Where the credentials come from a service (containers)."""
-    import boto3
     from botocore.exceptions import BotoCoreError, ClientError
 
-    client = boto3.session.Session(region_name=_region(environ)).client(
-        "secretsmanager", endpoint_url=environ.get("AWS_ENDPOINT_URL") or None
+    from evpower.outside.aws import aws_client
+
+    client = aws_client(
+        "secretsmanager",
+        region=_region(environ),
+        endpoint_url=environ.get("AWS_ENDPOINT_URL") or None,
+        connect_timeout_s=TIMEOUT_S,
+        read_timeout_s=TIMEOUT_S,
+        retries={"total_max_attempts": ATTEMPTS, "mode": "standard"},
     )
 
     def read(secret_id: str) -> str:
@@ -140,8 +148,7 @@ class _SignedReader:
         self._environ = environ
         self._region = _region(environ)
         endpoint = environ.get("AWS_ENDPOINT_URL") or f"https://{_SERVICE}.{self._region}.amazonaws.com"
-        self._endpoint = urlsplit(endpoint)
-        self._connection: Any = None
+        self._http = PlainHttp(endpoint, TIMEOUT_S)
 
     def __call__(self, secret_id: str) -> str:
         body = orjson.dumps({"SecretId": secret_id})
@@ -150,7 +157,7 @@ class _SignedReader:
             try:
                 status, answer = self._post(body)
             except OSError as error:
-                self._connection, failure = None, str(error)
+                failure = str(error)
                 continue
             if status == 200:
                 return str(orjson.loads(answer)["SecretString"])
@@ -160,27 +167,16 @@ class _SignedReader:
         raise SecretsUnavailableError(f"the secret {secret_id} cannot be read: {failure}")
 
     def _post(self, body: bytes) -> tuple[int, bytes]:
-        import http.client
-
-        if self._connection is None:
-            secure = self._endpoint.scheme == "https"
-            kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
-            self._connection = kind(self._endpoint.hostname or "", self._endpoint.port, timeout=TIMEOUT_S)
         headers = signed_headers(
             body,
-            host=self._endpoint.netloc,
+            host=self._http.host,
             region=self._region,
             access_key=self._environ["AWS_ACCESS_KEY_ID"],
             secret_key=self._environ["AWS_SECRET_ACCESS_KEY"],
             session_token=self._environ.get("AWS_SESSION_TOKEN", ""),
             now=datetime.now(UTC),
         )
-        try:
-            self._connection.request("POST", "/", body, headers)
-            response = self._connection.getresponse()
-            return response.status, response.read()
-        except http.client.HTTPException as error:
-            raise OSError(str(error) or type(error).__name__) from None
+        return self._http.post(body, headers)
 
 
 def _error_code(answer: bytes) -> str:

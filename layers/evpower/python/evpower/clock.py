@@ -1,11 +1,14 @@
 """The time, injected: rules take ``now`` as an argument, entries read it from a :class:`Clock`."""
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
 BISHKEK = ZoneInfo("Asia/Bishkek")
+_JITTER = timedelta(seconds=0.5)
 
 
 class Clock(Protocol):
@@ -21,6 +24,34 @@ class SystemClock:
 
     def now(self) -> datetime:
         return datetime.now(UTC)
+
+
+class DatabaseClock:
+    """The database's time, kept by the monotonic clock from one look at it to the next.
+
+    Use case: the clock of the machine on which an instance runs is set, or differs from the others'. What it writes is
+    compared with the database's time by sweeps and by other instances, and must not move with it.
+    """
+
+    def __init__(self, until_set: Clock, monotonic: Callable[[], float] = time.monotonic) -> None:
+        """``until_set`` tells the time until the database was asked for the first time."""
+        self._until_set = until_set
+        self._monotonic = monotonic
+        self._moment: datetime | None = None
+        self._at = 0.0
+
+    def now(self) -> datetime:
+        if self._moment is None:
+            return self._until_set.now()
+        return self._moment + timedelta(seconds=self._monotonic() - self._at)
+
+    def set(self, moment: datetime, monotonic: float) -> None:
+        """The database said ``moment`` when the monotonic clock said ``monotonic``.
+
+        A difference that the way to the database explains changes nothing: times of one instance stay in order.
+        """
+        if self._moment is None or abs(self._moment + timedelta(seconds=monotonic - self._at) - moment) > _JITTER:
+            self._moment, self._at = moment, monotonic
 
 
 @dataclass(slots=True)

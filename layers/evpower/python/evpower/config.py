@@ -30,6 +30,8 @@ class Settings(BaseSettings):
     database_role: str = ""  # role taken inside each transaction, e.g. evpower_api
     database_pooler: Literal["session", "transaction"] = "transaction"
     database_pool_size: int = Field(default=8, ge=1, le=100)
+    # An answer that takes longer will not come: the connection is thrown away. The server ends statements before that.
+    database_answer_timeout_s: float = Field(default=10.0, ge=0.1, le=300)
     redis_url: SecretStr = SecretStr("redis://localhost:6379/0")
     redis_cluster: bool = False
 
@@ -56,14 +58,22 @@ class Settings(BaseSettings):
     auth_token_secret: SecretStr = SecretStr(_LOCAL_SECRET)
     auth_token_secrets_previous: SecretStr = SecretStr("")  # comma-separated; still accepted after a rotation
     otp_pepper: SecretStr = SecretStr("")  # key of the hashes of login codes; empty: derived from the token secret
-    otp_sends_per_address_per_hour: int = 60  # many phones share a carrier's address
-    otp_checks_per_address_per_minute: int = 30
+    # Codes for phones without an account from one address, which many phones of a carrier share; clients get as many.
+    otp_sends_per_address_per_hour: int = 60
+    # What strangers can make us pay for text messages: to one range of numbers (all but the last six digits), in all.
+    otp_sends_per_prefix_per_hour: int = Field(default=100, ge=1)
+    otp_sends_per_prefix_per_day: int = Field(default=500, ge=1)
+    otp_sends_per_hour: int = Field(default=300, ge=1)
+    otp_sends_per_day: int = Field(default=2000, ge=1)
+    otp_share_kept_for_clients: float = Field(default=0.5, ge=0, le=1)  # of these four, for phones with an account
+    otp_checks_per_address_per_minute: int = 30  # wrong codes
     master_api_key: SecretStr = SecretStr("")
     hmac_secret: SecretStr = SecretStr("")
     hmac_legacy_enabled: bool = False
 
     # Text messages
     sms_provider: Literal["local", "sns", "http"] = "local"
+    sms_countries: str = "996"  # calling codes that login codes are sent to, comma-separated
     sms_gateway_url: str = ""
     sms_gateway_token: SecretStr = SecretStr("")
     sms_sender_id: str = ""
@@ -141,7 +151,8 @@ class Settings(BaseSettings):
     meter_sample_interval_s: int = 60
     ocpp_ping_interval_s: float = 30.0
     ocpp_call_timeout_s: float = 30.0
-    ocpp_max_frame_bytes: int = 64 * 1024
+    # A StopTransaction with the readings of a long charge: 480 of them are 100 KB, a day of all measurands 1 MB.
+    ocpp_max_frame_bytes: int = 1024 * 1024
     ocpp_max_connections: int = 10_000
     ocpp_max_connections_per_address: int = 2_000
     message_log: bool = True  # what is said to and by each charger, kept for operators
@@ -165,8 +176,10 @@ class Settings(BaseSettings):
     # Edge
     cors_origins: str = "https://localhost,capacitor://localhost,http://localhost:3000"
     trusted_proxy_hops: int = 1
-    rate_limit_default_per_minute: int = 60
-    rate_limit_critical_per_minute: int = 10
+    rate_limit_default_per_minute: int = 60  # of a client
+    rate_limit_critical_per_minute: int = 10  # of a client: starts and payments together; stops have as many
+    rate_limit_public_per_minute: int = 3000  # reads without a credential by address; a carrier's NAT is one address
+    rate_limit_failures_per_minute: int = 120  # refused requests without a credential by address
     rate_limit_webhook_per_minute: int = 30
 
     # Retention
@@ -201,10 +214,24 @@ class Settings(BaseSettings):
         return [origin.strip() for origin in self.cors_origins.split(",") if origin.strip()]
 
     @property
+    def sms_country_codes(self) -> tuple[str, ...]:
+        """Calling codes without their plus signs."""
+        return tuple(code.strip().removeprefix("+") for code in self.sms_countries.split(",") if code.strip())
+
+    @property
     def certificate_warnings(self) -> tuple[int, ...]:
         """Days before expiry at which operators are told, largest first; 0, the expiry itself, is always among them."""
         days = {int(item) for item in self.certificate_warning_days.split(",") if item.strip()}
         return tuple(sorted(days | {0}, reverse=True))
+
+    @model_validator(mode="after")
+    def _refuse_unknown_countries(self) -> Self:
+        codes = self.sms_country_codes
+        if not codes or not all(
+            code.isascii() and code.isdigit() and len(code) <= 6 and code[0] != "0" for code in codes
+        ):
+            raise ValueError("SMS_COUNTRIES are calling codes, separated by commas: 996 or 996,7")
+        return self
 
     @model_validator(mode="after")
     def _refuse_half_an_authority(self) -> Self:

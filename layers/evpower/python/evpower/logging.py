@@ -3,6 +3,7 @@
 Functions write them through Powertools, which adds the invocation: :mod:`evpower.lambda_runtime.log_lines`.
 """
 
+import json
 import logging
 import re
 import sys
@@ -32,6 +33,14 @@ def mask(value: Any, name: str = "") -> Any:
     return value
 
 
+def json_line(entry: dict[str, Any]) -> str:
+    """One line of JSON, whatever is in it: half a surrogate pair of a path must not cost the line."""
+    try:
+        return orjson.dumps(entry, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+    except TypeError:
+        return json.dumps(entry, default=str)
+
+
 def time_of(record: logging.LogRecord) -> datetime:
     """When the line was written, in UTC."""
     return datetime.fromtimestamp(record.created, UTC)
@@ -57,7 +66,7 @@ class JsonFormatter(logging.Formatter):
         entry.update({k: mask(v, k) for k, v in record.__dict__.items() if k not in _STANDARD})
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
-        return orjson.dumps(entry, default=str).decode()
+        return json_line(entry)
 
 
 def configure_logging(service: str, level: str = "INFO") -> None:

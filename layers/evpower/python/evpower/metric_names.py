@@ -104,6 +104,7 @@ _MESSAGES = (
     _count("PushesNotQueued", "both", "pushes that SQS did not take; the sweep hands them over"),
     _count("LoginCodesSent", "functions", "login codes handed to the SMS provider"),
     _count("LoginCodesNotSent", "functions", "login codes that the SMS provider did not take"),
+    _count("LoginCodesRefused", "functions", "login codes that a cap or the list of countries refused", "Reason"),
 )  # fmt: skip
 _STATE = (
     _gauge("StationsOnline", "Count", "functions", "active stations heard within STATION_OFFLINE_AFTER_S"),
@@ -141,6 +142,9 @@ _SOCKETS = (
     _count("MessagesUnlogged", "socket tier", "entries that the message log left out", "Reason"),
     _count("MeterRows", "socket tier", "meter readings stored"),
     _count("MeterRowsQuarantined", "socket tier", "meter messages that the database refused"),
+    _count("MeterMessagesLocked", "socket tier", "times that readings were set aside while their session was locked"),
+    _count("DatabaseConnectionsSilent", "socket tier", "database connections given up because no answer came"),
+    _count("BackgroundRestarts", "socket tier", "background work that stood or ended, and began anew"),
     _time("MeterFlushDuration", "Milliseconds", "socket tier", "duration of one group commit of meter readings"),
     Metric("CommandOutcomes", "Count", "socket tier", "commands by how they ended",
            (("Outcome",), ("Action", "Outcome"))),

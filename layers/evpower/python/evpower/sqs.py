@@ -7,7 +7,6 @@ credentials are not in the environment, as Lambda provides them (a container's r
 
 import hashlib
 import hmac
-import http.client
 import json
 import os
 import re
@@ -15,10 +14,12 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Any
-from urllib.parse import urlsplit
 
 from evpower.config import Settings
+from evpower.outside.aws import aws_client
+from evpower.outside.plain import PlainHttp
 
 _CONTENT_TYPE = "application/x-amz-json-1.0"
 _ALGORITHM = "AWS4-HMAC-SHA256"
@@ -86,11 +87,11 @@ class SqsSender:
     def __init__(self, settings: Settings, *, timeout_s: float = 2.0, attempts: int = 2) -> None:
         self._region = settings.aws_region
         self._endpoint_url = settings.aws_endpoint_url
-        self._address = urlsplit(settings.aws_endpoint_url or f"https://sqs.{settings.aws_region}.amazonaws.com")
+        url = settings.aws_endpoint_url or f"https://sqs.{settings.aws_region}.amazonaws.com"
+        self._http = PlainHttp(url, timeout_s)
         self._timeout_s = timeout_s
         self._attempts = attempts
         self._lock = threading.Lock()
-        self._connection: http.client.HTTPConnection | None = None
         self._boto3_client: Any = None
 
     def call(self, operation: str, members: Mapping[str, Any]) -> dict[str, Any]:
@@ -98,7 +99,7 @@ class SqsSender:
 
         Raises:
             SqsError: SQS refused it.
-            OSError, http.client.HTTPException: it cannot be reached or answers nonsense.
+            OSError: it cannot be reached or answers nonsense.
         """
         credentials = Credentials.of_environment()
         with self._lock:
@@ -109,11 +110,10 @@ class SqsSender:
     def _by_hand(self, credentials: Credentials, operation: str, body: bytes) -> dict[str, Any]:
         for attempt in range(1, self._attempts + 1):
             is_last = attempt == self._attempts
-            is_fresh = self._connection is None
+            is_fresh = not self._http.is_open
             try:
                 return self._request(credentials, operation, body)
-            except (OSError, http.client.HTTPException) as error:
-                self._close()
+            except OSError as error:
                 # A connection that was kept over a pause of the sandbox is often closed: that is no failure of SQS.
                 if is_last and (is_fresh or isinstance(error, TimeoutError)):
                     raise
@@ -123,43 +123,30 @@ class SqsSender:
         return self._request(credentials, operation, body)
 
     def _request(self, credentials: Credentials, operation: str, body: bytes) -> dict[str, Any]:
-        if self._connection is None:
-            kind = http.client.HTTPSConnection if self._address.scheme == "https" else http.client.HTTPConnection
-            self._connection = kind(self._address.netloc, timeout=self._timeout_s)
         target = f"AmazonSQS.{operation}"
         now = datetime.now(UTC)
-        headers = signed_headers(credentials, self._region, self._address.netloc, target, body, now)
-        self._connection.request("POST", "/", body, headers)
-        response = self._connection.getresponse()
-        content = response.read()
+        headers = signed_headers(credentials, self._region, self._http.host, target, body, now)
+        status, content = self._http.post(body, headers)
         try:
             answer = json.loads(content or b"{}")
         except ValueError:
             answer = None
-        if response.status != http.client.OK or not isinstance(answer, dict):
+        if status != HTTPStatus.OK or not isinstance(answer, dict):
             told = answer if isinstance(answer, dict) else {}
-            code = str(told.get("__type", "")).rpartition("#")[2] or f"HTTP{response.status}"
-            raise SqsError(code, str(told.get("message") or told.get("Message") or "no reason given"), response.status)
+            code = str(told.get("__type", "")).rpartition("#")[2] or f"HTTP{status}"
+            raise SqsError(code, str(told.get("message") or told.get("Message") or "no reason given"), status)
         return answer
-
-    def _close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
 
     def _by_boto3(self, operation: str, members: Mapping[str, Any]) -> dict[str, Any]:
         if self._boto3_client is None:
-            import boto3
-            from botocore.config import Config
-
-            config = Config(
-                connect_timeout=1,
-                read_timeout=self._timeout_s,
+            self._boto3_client = aws_client(
+                "sqs",
+                region=self._region,
+                endpoint_url=self._endpoint_url,
+                connect_timeout_s=1,
+                read_timeout_s=self._timeout_s,
                 retries={"total_max_attempts": self._attempts, "mode": "standard"},
             )
-            # A session of its own: the default one is not safe in several threads.
-            session = boto3.session.Session(region_name=self._region)
-            self._boto3_client = session.client("sqs", endpoint_url=self._endpoint_url, config=config)
         method = getattr(self._boto3_client, re.sub(r"(?<!^)(?=[A-Z])", "_", operation).lower())
         answer: dict[str, Any] = method(**members)
         return answer

@@ -6,8 +6,10 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TypeVar
 
-from evpower.charging import autostop, meter, service
+from evpower.charging import autostop, belonging, meter, service
 from evpower.charging.models import (
+    AFTER_STOP,
+    FlushNumber,
     MeterUpdate,
     Reading,
     Session,
@@ -21,6 +23,8 @@ from evpower.charging.models import (
 )
 from evpower.clock import FrozenClock
 from evpower.db import Conn, Database
+from evpower.ids import new_id
+from tests.fakes.hearing import heard
 from tests.fakes.network import Network
 
 T = TypeVar("T")
@@ -75,6 +79,7 @@ class Driver:
             self.network.epoch,
             message_id,
         )
+        await self.run(lambda conn: service.settle_before_start(conn, message))
         return await self.run(lambda conn: service.start_transaction(conn, message))
 
     async def read(
@@ -85,8 +90,9 @@ class Driver:
         assert context is not None
         power = None if power_w is None else Decimal(power_w)
         reading = Reading(charger_time or self.now, energy_wh=Decimal(register), power_w=power)
+        counted = belonging.counting((reading,), context.charger_started_at, context.until)
         state, flags = meter.apply_all(
-            context.meter, (reading,), self.now, context.max_power_w, context.started_at, context.charger_started_at
+            context.meter, counted, self.now, context.max_power_w, context.started_at, context.charger_started_at
         )
         update = MeterUpdate(
             self.network.station_id,
@@ -96,11 +102,14 @@ class Driver:
             context.session_id,
             self.now,
             (reading,),
-            meter=state,
-            review=flags,
+            meter=state if counted else None,
+            review=flags if counted else (AFTER_STOP,),
             auto_stop_at=self.now + timedelta(seconds=autostop.OVERDUE_INTERVALS * context.sample_interval_s),
         )
-        await self.run(lambda conn: service.flush_readings(conn, [update]))
+        if counted:
+            await self.run(lambda conn: service.flush_readings(conn, FlushNumber(new_id(), 1), [update]))
+        else:
+            await self.run(lambda conn: service.store_readings_apart(conn, update))
 
     async def unplug(
         self,
@@ -132,7 +141,8 @@ class Driver:
         )
 
     async def sweep(self) -> list[str]:
-        """All sweeps once; commands that they ask for."""
+        """All sweeps once, while chargers can be heard; commands that the sweeps ask for."""
+        await heard(self.db, self.now)
         commands = []
         for sweep in service.SWEEPS:
             for session_id in await self.run(lambda conn, s=sweep: s.find(conn, self.now, 100)):  # type: ignore[misc]

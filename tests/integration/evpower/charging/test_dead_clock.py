@@ -109,7 +109,11 @@ async def test_a_start_whose_answer_was_lost_comes_again_after_its_stop(driver: 
     await driver.unplug(-1, 5000, charger_time=EPOCH, tag=CARD)
     again = await charger.start(EPOCH)
     assert (again.transaction_id, again.repeated) == (first.transaction_id, True)
+    driver.wait(minutes=4)
+    await driver.alive()
+    await driver.sweep()
     assert await energy(driver) == [5000]
+    assert not (await driver.session(first.session_id or "")).state.live
 
 
 @pytest.mark.parametrize("register", [150, 5000])  # below and above what is plausible in no time

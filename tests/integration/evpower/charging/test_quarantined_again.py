@@ -120,7 +120,7 @@ async def test_a_repeat_of_an_applied_stop_does_not_end_the_next_charge_of_the_c
         lambda conn: conn.execute(
             """INSERT INTO ocpp_transactions (station_id, connector_id, id_tag, meter_start, started_at, received_at)
                VALUES (%s, 2, %s, 0, %s, %s)""",
-            (driver.network.station_id, CARD, driver.now, driver.now),
+            (driver.network.station_id, CARD, *[driver.now - timedelta(minutes=30)] * 2),
         )
     )
     assert (await driver.unplug(UNKNOWN, 3000, **said)).quarantined

@@ -268,6 +268,9 @@ async def test_a_stop_that_does_not_know_its_id_finds_its_transaction_by_the_tag
     driver.wait(minutes=20)
     answer = await driver.unplug(-1, 2000, tag=started.session.id_tag)
     assert answer.session_id == started.session.id
+    driver.wait(minutes=4)  # no reading comes
+    await driver.alive()
+    await driver.sweep()
     assert (await driver.session(started.session.id)).final_amount == Decimal("13.50")
 
 

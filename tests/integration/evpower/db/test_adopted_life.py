@@ -20,6 +20,7 @@ from evpower.payments.provider import Done, InvoiceStatus, PaymentState, Provide
 from evpower.stations import service as stations
 from functions.sweeps import hanging_sessions, ledger_audit
 from functions.sweeps.deps import SweepDeps
+from tests.fakes.hearing import heard
 from tests.integration.functions.sweeps.parts import sweep_deps
 
 EARLIER = (Path(__file__).parents[3] / "fixtures" / "earlier_database.sql").read_text(encoding="utf-8")
@@ -45,6 +46,7 @@ class Network:
         return await self.run(work)
 
     async def sweep(self) -> dict[str, int]:
+        await heard(self.db, self.clock.now())
         return await hanging_sessions.run(self.deps, self.clock.now())
 
     async def stop(self, station: str, transaction: int, register: str) -> str | None:

@@ -151,10 +151,10 @@ async def test_the_worker_adds_and_reads_and_changes_nothing(db: PooledDatabase)
             await db.run(lambda c, text=statement: c.execute(text))  # type: ignore[misc, arg-type]
 
 
-async def test_the_api_reads_with_a_wide_scope_only(db: PooledDatabase, database_url: str) -> None:
+async def test_the_api_reads_for_staff_only(db: PooledDatabase, database_url: str) -> None:
     await store(db, entry(1))
     with network.owner(database_url) as conn, conn.transaction():
         conn.execute("SET LOCAL ROLE evpower_api")
-        for claims, seen in (('{"sub": "c-1"}', 0), ('{"evp_scope": "staff"}', 1)):
+        for claims, seen in (('{"sub": "c-1"}', 0), ('{"sub": "master", "evp_scope": "staff"}', 1)):
             conn.execute("SELECT set_config('request.jwt.claims', %s, true)", (claims,))
             assert conn.execute("SELECT count(*) AS n FROM station_messages").fetchone() == {"n": seen}

@@ -9,6 +9,7 @@ from evpower.db import Conn, PooledDatabase
 from evpower.errors import StationNotFound
 from evpower.stations import credentials, service
 from evpower.stations.models import AdminStatus, BootInfo, ConnectorStatus, RegistrationStatus, StationRef, StatusReport
+from tests.fakes.hearing import heard
 from tests.integration.evpower.stations.rows import NOW, add_station, events, insert, one
 
 SECOND = timedelta(seconds=1)
@@ -181,7 +182,7 @@ async def test_an_unaccepted_station_is_never_available(db: PooledDatabase) -> N
     async with db.transaction() as conn:
         await add_station(conn, registration_status="pending")
         await service.claim_connection(conn, "st-1", "instance-a", NOW)
-        assert await service.touch(conn, {"st-1": NOW}) == []
+        assert await service.touch(conn, {"st-1": NOW}, NOW) == []
         assert not (await one(conn, "SELECT is_available FROM stations"))["is_available"]
 
 
@@ -191,7 +192,7 @@ async def test_touch_flushes_many_stations_and_tells_which_came_back(db: PooledD
         await add_station(conn, "a", is_available=True)
         await add_station(conn, "b", is_available=False, location_id="loc")
         await add_station(conn, "c", is_available=False)
-        back = await service.touch(conn, {"b": NOW + SECOND, "a": NOW - MINUTE, "gone": NOW})
+        back = await service.touch(conn, {"b": NOW + SECOND, "a": NOW - MINUTE, "gone": NOW}, NOW)
         assert back == [StationRef("b", "loc")]
         cursor = await conn.execute("SELECT id, last_heartbeat_at, is_available FROM stations ORDER BY id")
         assert [tuple(row.values()) async for row in cursor] == [
@@ -199,7 +200,7 @@ async def test_touch_flushes_many_stations_and_tells_which_came_back(db: PooledD
             ("b", NOW + SECOND, True),
             ("c", NOW, False),
         ]
-        assert await service.touch(conn, {}) == []
+        assert await service.touch(conn, {}, NOW) == []
 
 
 async def test_two_instances_flushing_the_same_stations_do_not_deadlock(db: PooledDatabase) -> None:
@@ -211,7 +212,7 @@ async def test_two_instances_flushing_the_same_stations_do_not_deadlock(db: Pool
     async def flush(order: list[str]) -> None:
         for _ in range(10):
             async with db.transaction() as conn:
-                await service.touch(conn, dict.fromkeys(order, NOW + SECOND))
+                await service.touch(conn, dict.fromkeys(order, NOW + SECOND), NOW)
 
     await asyncio.gather(flush(names), flush(names[::-1]), flush(names[::2] + names[1::2]))
 
@@ -394,6 +395,7 @@ async def test_configuration_is_kept_as_last_read(db: PooledDatabase) -> None:
 
 
 async def test_silent_stations_become_unavailable_in_bounded_batches(db: PooledDatabase) -> None:
+    await heard(db, NOW)
     async with db.transaction() as conn:
         await insert(conn, "locations", id="loc", name="Ala-Too")
         edge = NOW - timedelta(seconds=600)
@@ -411,6 +413,7 @@ async def test_silent_stations_become_unavailable_in_bounded_batches(db: PooledD
 
 
 async def test_two_sweeps_at_once_never_take_the_same_station(db: PooledDatabase) -> None:
+    await heard(db, NOW)
     async with db.transaction() as conn:
         for number in range(30):
             await add_station(conn, f"st-{number}", connectors=0, is_available=True, last_heartbeat_at=None)

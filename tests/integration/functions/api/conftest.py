@@ -216,6 +216,7 @@ def api_settings(
             "odengi_password": standin.password,
             "provider_timeout_s": 2.0,
             "rate_limit_default_per_minute": 1000,
+            "rate_limit_failures_per_minute": 1000,
             "rate_limit_critical_per_minute": 1000,
             "stop_wait_s": 0.5,
             **overrides,

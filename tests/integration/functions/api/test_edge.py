@@ -112,21 +112,41 @@ async def test_row_security_stands_behind_the_routes(api: Api) -> None:
 
 async def test_critical_routes_have_their_own_limit_per_client(make_api: Callable[..., Any], api: Api) -> None:
     limited: Api = await make_api(rate_limit_critical_per_minute=3)
-    body = {"session_id": "none"}
+    body = {"station_id": "none", "connector_id": 1}
     for _ in range(3):
-        await limited.fails("POST", STOP, body, status=404, code="session_not_found")
-    answer = await limited.call("POST", STOP, body)
+        await limited.fails("POST", START, body, status=404, code="station_not_found")
+    answer = await limited.call("POST", START, body)
     assert (answer.status_code, answer.json()["error_code"]) == (429, "rate_limit_exceeded")
     assert 1 <= int(answer.headers["retry-after"]) == answer.json()["retry_after_seconds"] <= 120
     await limited.fails("POST", TOPUP, {"amount": 100}, status=429, code="rate_limit_exceeded")
-    await limited.fails("POST", STOP, body, client=OTHER, status=404, code="session_not_found")
+    await limited.fails("POST", START, body, client=OTHER, status=404, code="station_not_found")
     await limited.ok("GET", "/api/v1/balance/current")
     limited.deps.clock.advance(timedelta(seconds=120))  # type: ignore[attr-defined]
-    await limited.fails("POST", STOP, body, status=404, code="session_not_found")
+    await limited.fails("POST", START, body, status=404, code="station_not_found")
+
+
+async def test_stops_share_a_bucket_with_nothing(make_api: Callable[..., Any], api: Api) -> None:
+    """A driver who tried to top up ten times must still be able to end the charge, and the other way round."""
+    limited: Api = await make_api(rate_limit_critical_per_minute=3, rate_limit_default_per_minute=3)
+    for path in ("/api/v1/locations", "/api/v1/balance/current"):
+        for _ in range(4):
+            await limited.call("GET", path)
+    for _ in range(4):
+        await limited.call("POST", TOPUP, {"amount": 1})
+    await limited.fails("POST", TOPUP, {"amount": 100}, status=429, code="rate_limit_exceeded")
+    await limited.fails("GET", "/api/v1/balance/current", status=429, code="rate_limit_exceeded")
+    for path in (STOP, STOP, "/api/charging/stop"):
+        assert (await limited.call("POST", path, {"session_id": "none"})).status_code == 404
+    stopped = await limited.fails("POST", STOP, {"session_id": "none"}, status=429, code="rate_limit_exceeded")
+    assert stopped["retry_after_seconds"] >= 1
+    other = {"station_id": "none", "connector_id": 1}
+    for _ in range(4):
+        await limited.call("POST", STOP, {"session_id": "none"}, client=OTHER)
+    await limited.fails("POST", START, other, client=OTHER, status=404, code="station_not_found")
 
 
 async def test_without_a_token_the_address_counts(make_api: Callable[..., Any], api: Api) -> None:
-    limited: Api = await make_api(rate_limit_default_per_minute=3)
+    limited: Api = await make_api(rate_limit_public_per_minute=3)
     one, two = {"X-Forwarded-For": "198.51.100.1"}, {"X-Forwarded-For": "203.0.113.9, 198.51.100.2"}
     for _ in range(3):
         await limited.ok("GET", "/api/v1/locations", client=None, headers=one)
@@ -272,7 +292,7 @@ async def test_without_redis_money_still_moves_once(make_api: Callable[..., Any]
 async def test_without_redis_critical_limits_are_shared_through_the_database(
     make_api: Callable[..., Any], api: Api
 ) -> None:
-    first: Api = await make_api(redis_url=NO_REDIS, rate_limit_critical_per_minute=4, rate_limit_default_per_minute=2)
+    first: Api = await make_api(redis_url=NO_REDIS, rate_limit_critical_per_minute=4, rate_limit_public_per_minute=2)
     second: Api = await make_api(redis_url=NO_REDIS, rate_limit_critical_per_minute=4)
     second.deps.clock.current = first.deps.clock.now()  # type: ignore[attr-defined]
     calls = [process.call("POST", STOP, {"session_id": "none"}) for process in (first, second) for _ in range(4)]

@@ -23,7 +23,7 @@ AGED = {
     "idempotency_keys": ("INSERT INTO idempotency_keys (scope, key, fingerprint, created_at)"
                          " VALUES ('s', %(name)s, 'f', %(at)s)", 7),
     "used_nonces": ("INSERT INTO used_nonces VALUES (%(name)s, %(at)s)", 0),
-    "rate_counters": ("INSERT INTO rate_counters VALUES (%(name)s, %(at)s, 1)", 1),
+    "rate_counters": ("INSERT INTO rate_counters VALUES (%(name)s, %(at)s, 1)", 2),
     "otp_codes": ("INSERT INTO otp_codes (phone, code_hash, expires_at, created_at)"
                   " VALUES ('+996700000031', '', %(at)s, %(at)s)", 1),
     "refresh_tokens": ("INSERT INTO refresh_tokens (id, client_id, token_hash, created_at, last_used_at, expires_at)"

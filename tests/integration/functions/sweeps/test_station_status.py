@@ -12,6 +12,7 @@ from evpower.realtime.service import Publisher
 from evpower.stations.models import StationRef
 from functions.sweeps import station_status
 from functions.sweeps.deps import SweepDeps, build_deps
+from tests.fakes.hearing import heard
 from tests.integration.evpower.stations.rows import NOW, add_station, one
 
 
@@ -36,7 +37,8 @@ def recorded(deps: SweepDeps) -> list[tuple[list[str], int]]:
 
 
 @pytest.fixture
-def deps(db: PooledDatabase, make_settings: Callable[..., Settings]) -> SweepDeps:
+async def deps(db: PooledDatabase, make_settings: Callable[..., Settings]) -> SweepDeps:
+    await heard(db, NOW)
     return replace(build_deps(make_settings(), database=db), publisher=Recorder(db))
 
 

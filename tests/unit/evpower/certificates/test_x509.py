@@ -73,6 +73,15 @@ def test_a_request_that_was_changed_after_it_was_signed() -> None:
         reading.read_csr(changed, NAMES)
 
 
+def test_a_request_of_an_unknown_version() -> None:
+    lines = csr("SN-1").splitlines()
+    data = bytearray(base64.b64decode("".join(lines[1:-1])))
+    at = data.index(b"\x02\x01\x00")  # INTEGER 0, the only version that there is (RFC 2986)
+    data[at + 2] = 7
+    with pytest.raises(NotUsable, match="read"):
+        reading.read_csr("\n".join([lines[0], base64.b64encode(data).decode(), lines[-1]]), NAMES)
+
+
 @given(st.binary(max_size=300), st.integers(0, 60))
 def test_damaged_requests_never_crash(noise: bytes, at: int) -> None:
     lines = csr("SN-1").splitlines()

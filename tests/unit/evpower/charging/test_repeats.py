@@ -72,7 +72,7 @@ def test_a_start_of_which_the_message_is_not_known_is_the_same_again() -> None:
 @given(
     behind=st.timedeltas(timedelta(hours=-24), timedelta(days=30)),
     later=st.timedeltas(timedelta(0), timedelta(days=365)),
-    status=st.sampled_from(("active", "stopped")),
+    status=st.sampled_from(("active", "stopped", "ended_without_stop")),
     named=st.sampled_from((True, False, None)),
     message_id=st.one_of(st.none(), st.text(max_size=5)),
 )

@@ -74,6 +74,15 @@ def test_what_is_around_the_json_does_not_hide_it() -> None:
     assert wire.kept(b"\xef\xbb\xbf" + frame + b"\r\n\0", action) == wire.kept(frame, action)
 
 
+def test_broken_json_that_counted_as_an_answer_is_masked_as_one() -> None:
+    """A comma too many hides neither the answer from the dispatcher nor the secret from the mask."""
+    frame = b'[3,"1",{"configurationKey":[,{"key":"AuthorizationKey","value":"%s"},{"key":"A","value":"1"}]}]'
+    text, _ = wire.kept(frame % SECRET.encode(), None)
+    assert text is not None
+    keys = orjson.loads(text)[2]["configurationKey"]
+    assert [key["value"] for key in keys] == [wire.MASK, "1"]
+
+
 def test_readings_are_kept_byte_for_byte() -> None:
     frame = b'[2, "m1","MeterValues", {"connectorId":1,"meterValue":[]}]'
     assert wire.kept(frame, "MeterValues") == (frame.decode(), False)

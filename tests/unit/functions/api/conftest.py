@@ -97,6 +97,7 @@ def settings() -> Settings:
             "master_api_key": "test-master-key",
             "hmac_secret": "test-hmac-secret",
             "rate_limit_default_per_minute": 1000,
+            "rate_limit_failures_per_minute": 1000,
         }
     )
 

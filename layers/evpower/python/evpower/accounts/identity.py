@@ -45,6 +45,11 @@ async def account_of_phone(conn: Conn, spellings: Sequence[str], now: datetime) 
     return Account(client)
 
 
+async def has_account(conn: Conn, spellings: Sequence[str]) -> bool:
+    """Whether the phone belongs to an active client or member of staff. Whoever asks must not show the answer."""
+    return await repository.is_phone_of_account(conn, spellings)
+
+
 async def _staff_account(conn: Conn, staff: Staff, spellings: Sequence[str], now: datetime) -> Account:
     """Staff charge like everybody else, so a client with their id is made at the first login."""
     if not staff.is_active:

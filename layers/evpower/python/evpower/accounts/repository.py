@@ -74,6 +74,18 @@ async def get_staff(conn: Conn, staff_id: str) -> Staff | None:
     return Staff(**row) if row else None
 
 
+async def is_phone_of_account(conn: Conn, spellings: Sequence[str]) -> bool:
+    """Whether an active client or member of staff has that phone."""
+    cursor = await conn.execute(
+        """SELECT EXISTS (SELECT FROM clients WHERE phone = ANY(%(spellings)s) AND status = 'active')
+               OR EXISTS (SELECT FROM users WHERE phone = ANY(%(spellings)s) AND is_active) AS found""",
+        {"spellings": list(spellings)},
+    )
+    row = await cursor.fetchone()
+    assert row is not None
+    return bool(row["found"])
+
+
 async def staff_by_phone(conn: Conn, spellings: Sequence[str]) -> Staff | None:
     cursor = await conn.execute(
         f"""SELECT {_STAFF} FROM users WHERE phone = ANY(%(spellings)s)

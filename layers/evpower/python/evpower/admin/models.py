@@ -118,6 +118,7 @@ class StationRecord:
     created_at: datetime
     updated_at: datetime
     connectors: tuple[StationConnector, ...] = ()
+    register_factor: int = 1  # Wh that its registers count where they say 1
 
     @property
     def is_offered(self) -> bool:
@@ -138,6 +139,7 @@ class StationChange:
     is_available: bool | None = None
     price_per_kwh: Decimal | None = None
     session_fee: Decimal | None = None
+    register_factor: int | None = None
 
     def status_after(self, station: StationRecord) -> str:
         """The new status. The form sends all members, so the one that differs from what is stored is meant.

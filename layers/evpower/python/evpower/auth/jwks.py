@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from evpower.errors import ServiceUnavailable
 from evpower.logging import get_logger
+from evpower.outside import http as outgoing
 
 if TYPE_CHECKING:
     from jwt import PyJWK
@@ -98,10 +99,9 @@ def http_fetch(url: str) -> Fetch:
     """Fetches a JWKS document over HTTPS within 3 s."""
 
     async def fetch() -> dict[str, Any]:
-        import httpx
         import orjson
 
-        async with httpx.AsyncClient(timeout=_FETCH_TIMEOUT_S, follow_redirects=False) as client:
+        async with outgoing.client(timeout_s=_FETCH_TIMEOUT_S, fixed=[url]) as client:
             response = await client.get(url, headers={"Accept": "application/json"})
         response.raise_for_status()
         if len(response.content) > _MAX_DOCUMENT_BYTES:

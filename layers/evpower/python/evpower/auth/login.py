@@ -4,6 +4,7 @@ Flows open their own short transactions on ``deps.db``; none is held while a tex
 whether a phone has an account before its owner has shown the code.
 """
 
+import hashlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -13,10 +14,11 @@ from evpower.accounts.identity import Account
 from evpower.accounts.models import Staff
 from evpower.audit import service as audit
 from evpower.audit.models import AuditEntry
-from evpower.auth import otp, own_tokens, refresh_tokens, repository
+from evpower.auth import code_caps, otp, own_tokens, refresh_tokens, repository
 from evpower.auth import phone as phones
 from evpower.auth.own_tokens import Grant, OwnTokens
 from evpower.auth.rate_limit import RateLimiter
+from evpower.auth.rate_rules import Bucket
 from evpower.clock import Clock
 from evpower.config import Settings
 from evpower.db import Conn, Database, system_claims
@@ -24,8 +26,10 @@ from evpower.errors import (
     ClientNotFound,
     CodeNotSent,
     CodeRateLimited,
+    CodesCapped,
     EvPowerError,
     InvalidCode,
+    PhoneNotServed,
     RateLimitExceeded,
     Unauthorized,
     ValidationFailed,
@@ -34,6 +38,7 @@ from evpower.logging import get_logger
 from evpower.notifications.sms import SmsNotSent, SmsSender
 
 LOGOUTS_PER_HOUR = 5
+_CAPS = "login-codes"
 _HOUR_S = 3600
 _TEXTS = {
     "ru": "EvPower: код для входа {code}. Никому его не сообщайте.",
@@ -97,15 +102,24 @@ async def send_code(deps: LoginDeps, phone: str, caller: Caller) -> str:
 
     Raises:
         ValidationFailed: not a phone number.
-        CodeRateLimited: less than 60 s after the last code, or too many for this phone or from this address.
+        PhoneNotServed: one of a country that codes are not sent to.
+        CodeRateLimited: less than 60 s after the last code, or too many for this phone.
+        CodesCapped: too many codes from this address, for this range of numbers or in all.
         CodeNotSent: the message was not accepted.
     """
     phone = normalised(phone)
-    await _count(deps, f"otp-send:{caller.address}", deps.settings.otp_sends_per_address_per_hour, _HOUR_S)
+    if not code_caps.is_served(phone, deps.settings):
+        _refused("country", phone, caller)
+        raise PhoneNotServed(field="phone", fields=[{"field": "phone", "problem": "country_not_served"}])
+    counted = await _admit(deps, phone, caller)
     code = otp.new_code()
     code_hash = otp.hash_code(otp.pepper_of(deps.settings), phone, code)
     now = deps.clock.now()
-    code_id = await deps.db.run(lambda conn: _new_code(conn, phone, code_hash, now), claims=system_claims())
+    try:
+        code_id = await deps.db.run(lambda conn: _new_code(conn, phone, code_hash, now), claims=system_claims())
+    except Exception:
+        await _give_back(deps, counted)
+        raise
     text = _TEXTS.get(caller.language, _TEXTS["ru"]).format(code=code)
     try:
         with outside.call("sms", "login_code") as seen:
@@ -117,9 +131,46 @@ async def send_code(deps: LoginDeps, phone: str, caller: Caller) -> str:
         if error.certain:
             # Nobody has this code: the next one need not wait for it.
             await deps.db.run(lambda conn: repository.delete_code(conn, code_id), claims=system_claims())
+            await _give_back(deps, counted)
         raise CodeNotSent from error
     metrics.emit({"LoginCodesSent": 1})
     return phone
+
+
+async def _admit(deps: LoginDeps, phone: str, caller: Caller) -> list[Bucket]:
+    """Count one code in every cap; what may be taken back when no message is sent.
+
+    Raises:
+        CodesCapped: a cap is reached.
+    """
+    spellings = phones.spellings(phone)
+    is_client = await deps.db.run(lambda conn: identity.has_account(conn, spellings), claims=system_claims())
+    counted = {
+        bucket: cap.kind
+        for cap in code_caps.caps(phone, caller.address, deps.settings)
+        for bucket in cap.buckets(is_client=is_client)
+    }
+    full = await deps.limiter.hit_all(_CAPS, list(counted), durable=True)
+    if full is not None:
+        _refused(counted[full.bucket], phone, caller)
+        raise CodesCapped(retry_after_seconds=full.retry_after_s)
+    # The address stays counted: it bounds how often somebody may try.
+    return [bucket for bucket, kind in counted.items() if kind != "address"]
+
+
+async def _give_back(deps: LoginDeps, counted: list[Bucket]) -> None:
+    """Use case: the provider is out of order, and everybody tries again. Codes that were not sent cost nothing, so they
+    must not use up the caps."""
+    await deps.limiter.give_back(_CAPS, counted, durable=True)
+
+
+def _refused(reason: str, phone: str, caller: Caller) -> None:
+    """Leave the reason where an operator finds it: the number's range, never the number."""
+    metrics.emit({"LoginCodesRefused": 1}, Reason=reason)
+    _log.warning(
+        "login code refused",
+        extra={"reason": reason, "number_range": code_caps.prefix_of(phone), "client_address": caller.address},
+    )
 
 
 async def _new_code(conn: Conn, phone: str, code_hash: bytes, now: datetime) -> int:
@@ -141,16 +192,20 @@ async def verify_code(deps: LoginDeps, phone: str, code: str, caller: Caller) ->
 
     Raises:
         ValidationFailed: not a phone number.
-        CodeRateLimited: too many attempts from this address.
+        CodesCapped: wrong as below, and too many such attempts came from this address. The right code is never refused
+            for what others at the address did; guessing is bounded by the attempts at each code and the codes sent.
         InvalidCode: wrong, used, expired, or no attempt left.
         ClientBlocked, ClientDeleted: the account; the code is used up.
     """
     phone = normalised(phone)
-    limit = deps.settings.otp_checks_per_address_per_minute
-    await _count(deps, f"otp-check:{caller.address}", limit, 60)
     given = otp.hash_code(otp.pepper_of(deps.settings), phone, code)
     now = deps.clock.now()
     outcome = await deps.db.run(lambda conn: _verify(conn, deps, phone, given, caller, now), claims=system_claims())
+    if isinstance(outcome, InvalidCode):
+        limit = deps.settings.otp_checks_per_address_per_minute
+        wait = await deps.limiter.hit(f"otp-wrong:{caller.address}", limit, durable=True)
+        if wait is not None:
+            raise CodesCapped(retry_after_seconds=wait)
     if isinstance(outcome, EvPowerError):
         raise outcome
     return outcome
@@ -189,9 +244,12 @@ async def refresh(deps: LoginDeps, refresh_token: str) -> str:
     """A new access token; the refresh token stays and lives 90 more days.
 
     Raises:
+        RateLimitExceeded: this token is used too often. What others at the same address do does not count: the app
+            erases its tokens at any refusal (mobile-api.md §2.2).
         Unauthorized: unknown, expired or ended.
         ClientBlocked, ClientDeleted: the account.
     """
+    await _count_token(deps, refresh_token)
     now = deps.clock.now()
 
     async def work(conn: Conn) -> str:
@@ -210,7 +268,12 @@ async def refresh(deps: LoginDeps, refresh_token: str) -> str:
 
 
 async def logout(deps: LoginDeps, refresh_token: str, caller: Caller) -> None:
-    """End one login; an unknown token is no failure."""
+    """End one login; an unknown token is no failure.
+
+    Raises:
+        RateLimitExceeded: this token is used too often.
+    """
+    await _count_token(deps, refresh_token)
 
     async def work(conn: Conn) -> None:
         client_id = await refresh_tokens.revoke(conn, refresh_token)
@@ -238,10 +301,11 @@ async def logout_all(deps: LoginDeps, client_id: str, caller: Caller) -> int:
     return await deps.db.run(work, claims=system_claims())
 
 
-async def _count(deps: LoginDeps, bucket: str, limit: int, window_s: int) -> None:
-    wait = await deps.limiter.hit(bucket, limit, durable=True, window_s=window_s)
+async def _count_token(deps: LoginDeps, refresh_token: str) -> None:
+    name = f"refresh-token:{hashlib.sha256(refresh_token.encode(errors='surrogatepass')).hexdigest()}"
+    wait = await deps.limiter.hit(name, deps.settings.rate_limit_default_per_minute, durable=False)
     if wait is not None:
-        raise CodeRateLimited(retry_after_seconds=wait)
+        raise RateLimitExceeded(retry_after_seconds=wait)
 
 
 async def _audit(conn: Conn, operation: str, client_id: str, caller: Caller) -> None:

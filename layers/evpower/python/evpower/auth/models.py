@@ -51,3 +51,11 @@ class AuthRequest:
 
 class TokenRefused(Exception):
     """A credential that does not verify; the text is for our log, never for the caller."""
+
+
+class TokenExpired(TokenRefused):
+    """A token that is good but for its time: it still proves whose it was."""
+
+    def __init__(self, reason: str, subject: str) -> None:
+        super().__init__(reason)
+        self.subject = subject

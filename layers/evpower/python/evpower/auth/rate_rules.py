@@ -12,6 +12,24 @@ WINDOW_S = 60
 
 
 @dataclass(frozen=True, slots=True)
+class Bucket:
+    """Who does what, and how often it may be done in ``window_s`` seconds."""
+
+    name: str
+    limit: int
+    window_s: int = WINDOW_S
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """A bucket after a call: hits of its present window and of the one before, and whether there was room."""
+
+    has_room: bool
+    present: int
+    before: int
+
+
+@dataclass(frozen=True, slots=True)
 class Window:
     """The present window. ``weight`` (0..1) is how much of the previous one still counts."""
 

@@ -43,6 +43,14 @@ async def add_hit(conn: Conn, bucket: str, window_start: datetime, *, carried: f
     return int(row["hits"]) if row else None
 
 
+async def take_hit_back(conn: Conn, bucket: str, window_start: datetime) -> None:
+    """One hit less, where there is one."""
+    await conn.execute(
+        "UPDATE rate_counters SET hits = hits - 1 WHERE bucket = %s AND window_start = %s AND hits > 0",
+        (bucket, window_start),
+    )
+
+
 # Login codes --------------------------------------------------------------------------------------------------
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from evpower.auth.jwks import JwksCache
-from evpower.auth.models import AuthMethod, Principal, TokenRefused
+from evpower.auth.models import AuthMethod, Principal, TokenExpired, TokenRefused
 
 LEEWAY_S = 10
 MAX_TOKEN_CHARS = 8192
@@ -96,20 +96,27 @@ def decode(token: str, key: Any, algorithm: str, issuer: str, audience: str) -> 
     """The claims of a token whose signature, issuer, audience and expiry are good.
 
     Raises:
+        TokenExpired: all but its time is good.
         TokenRefused: they are not.
     """
     import jwt
 
-    try:
-        claims: dict[str, Any] = jwt.decode(
+    def claims(*, whatever_time: bool = False) -> dict[str, Any]:
+        found: dict[str, Any] = jwt.decode(
             token,
             key,
             algorithms=[algorithm],
             issuer=issuer,
             audience=audience,
             leeway=LEEWAY_S,
-            options={"require": ["exp", "iss", "aud", "sub"]},
+            options={"require": ["exp", "iss", "aud", "sub"], "verify_exp": not whatever_time},
         )
+        return found
+
+    try:
+        try:
+            return claims()
+        except jwt.ExpiredSignatureError as error:
+            raise TokenExpired(str(error), subject_of(claims(whatever_time=True))) from error
     except (jwt.PyJWTError, ValueError) as error:
         raise TokenRefused(str(error)) from error
-    return claims

@@ -7,6 +7,7 @@ from typing import Any
 from evpower.certificates.authority import AuthorityAway, AuthorityRefused, SigningOrder, issued
 from evpower.certificates.models import Issued
 from evpower.config import Settings
+from evpower.outside.aws import aws_client
 
 _POLLS = 5
 _POLL_S = 1.0
@@ -63,12 +64,9 @@ class AwsPrivateAuthority:
 
     def _ready(self) -> Any:
         if self._client is None:
-            import boto3
-            from botocore.config import Config
-
-            config = Config(connect_timeout=2, read_timeout=5, retries={"max_attempts": 2, "mode": "standard"})
-            session = boto3.session.Session(region_name=self._settings.aws_region)
-            self._client = session.client("acm-pca", endpoint_url=self._settings.aws_endpoint_url, config=config)
+            self._client = aws_client(
+                "acm-pca", region=self._settings.aws_region, endpoint_url=self._settings.aws_endpoint_url
+            )
         return self._client
 
     def _order(self, order: SigningOrder) -> str:

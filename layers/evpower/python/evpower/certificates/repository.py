@@ -290,8 +290,8 @@ async def remove_unseen(conn: Conn, station_id: str, certificate_type: str, now:
 async def remove_installed(conn: Conn, station_id: str, named: HashData) -> None:
     await conn.execute(
         """DELETE FROM installed_certificates
-            WHERE station_id = %s AND lower(issuer_name_hash) = lower(%s) AND lower(issuer_key_hash) = lower(%s)
-              AND ltrim(lower(serial_number), '0') = ltrim(lower(%s), '0')""",
+            WHERE station_id = %s AND issuer_name_hash_folded = lower(%s) AND issuer_key_hash_folded = lower(%s)
+              AND serial_number_folded = ltrim(lower(%s), '0')""",
         (station_id, named.issuer_name_hash, named.issuer_key_hash, named.serial_number),
     )
 

@@ -56,7 +56,7 @@ def read_csr(text: str, names: frozenset[str], organisation: str = "") -> CsrFac
         data = csr.public_bytes(Encoding.DER)
     except NotUsable:
         raise
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
         raise NotUsable(f"the request cannot be read: {error}"[:200]) from error
     if len(common) != 1 or common[0] not in names:
         raise NotUsable(f"the request is for {', '.join(common)[:60] or 'nobody'}, not for this station")

@@ -24,7 +24,8 @@ _ENERGY, _NONE = LimitType.ENERGY, LimitType.NONE
 
 class Decision(Record, frozen=True):
     """``stop``: ask the charger to stop now. ``extend``: reserve more (limit ``none``). ``auto_stop_at``: the time at
-    which the limit is reached if readings stop coming, and the sweep must stop the session."""
+    which the limit is reached if readings stop coming, and the sweep must stop the session; None leaves it as it was.
+    """
 
     stop: bool
     extend: bool
@@ -45,8 +46,11 @@ def decide(context: MeterContext, now: datetime) -> Decision:
     return judge(context, context.meter, now)
 
 
-def judge(context: MeterContext, meter: MeterState, now: datetime) -> Decision:
+def judge(context: MeterContext, meter: MeterState, now: datetime, *, tells_energy: bool = True) -> Decision:
     """:func:`decide` with the meter where a reading that is not committed yet brings it.
+
+    One that does not tell energy (``tells_energy``) does not put off the stop of a session whose readings are overdue:
+    behind power alone, or registers that cannot be read, the limit may be passed unseen.
 
     Without a power value from the charger the average since the start is used, and the connector's power until there
     is one, so that a charger that hides its power is stopped early rather than late.
@@ -62,7 +66,12 @@ def judge(context: MeterContext, meter: MeterState, now: datetime) -> Decision:
         horizon_s = context.sample_interval_s + STOP_LATENCY_S
         passes = _passes(context, meter, _power(context, meter, elapsed), horizon_s, elapsed)
         extend = passes and context.limit_type is _NONE
-    return Decision(passes and not extend, extend, cost, now + _overdue(context.sample_interval_s))
+    return Decision(passes and not extend, extend, cost, overdue_at(context, now) if tells_energy else None)
+
+
+def overdue_at(context: MeterContext, now: datetime) -> datetime:
+    """When the next reading is overdue, after one that came ``now``."""
+    return now + _overdue(context.sample_interval_s)
 
 
 @lru_cache(maxsize=64)

@@ -55,10 +55,26 @@ class EndReason(StrEnum):
     OPERATOR = "operator"
 
 
+class EnergySource(StrEnum):
+    """What the energy of a session is known from (column ``energy_source``). The last two are estimates."""
+
+    REGISTER = "register"
+    INTERVAL = "interval"  # Energy.Active.Import.Interval, summed
+    POWER = "power"  # Power.Active.Import over time
+
+
 UNUSABLE = "unusable_entry"
 """Flag of a reading that is kept as it came because its schema refuses it."""
+NO_TIME = "unreadable_timestamp"
+"""Flag of a reading whose moment cannot be read: that of its receipt counts."""
 TRANSACTION_DATA = "transaction_data"
 """Flag of a reading that came with StopTransaction."""
+AFTER_STOP = "readings_after_stop"
+"""Reason of a review: readings that name the charge came after it was over, and are not billed."""
+CONTRADICTION = "readings_contradict"
+"""Reason of a review: readings name the charge, but their connector and register are those of another one."""
+BY_CARD = "stop_by_card"
+"""Reason of a review, and source of a settlement: a StopTransaction was taken for the charge's by its card alone."""
 
 
 class Reading(Record, frozen=True):
@@ -74,6 +90,27 @@ class Reading(Record, frozen=True):
     context: str | None = None
     flags: tuple[str, ...] = ()
     raw: str = "{}"  # JSON text of the sample as it came, cleaned of NUL
+    interval_wh: Decimal | None = None  # energy since the reading before, for chargers without a register
+
+
+class MeterMemory(Record, frozen=True, omit_defaults=True):
+    """What a meter remembers beside its register while there is something to remember (column ``meter_memory``).
+
+    ``power_wh``: energy by power over ``measured_s`` seconds; ``interval_wh``: sum of the interval energies of the
+    timestamps ``intervals``; ``left_wh``: the register before the present one (it fell, or another is sent in turn),
+    with the session's energy and the times (server's, charger's) when it was left; ``owed_wh``: what the register
+    showed sooner than the connector seemed able to deliver it since the begin.
+    """
+
+    power_wh: Decimal = ZERO
+    measured_s: Decimal = ZERO
+    interval_wh: Decimal = ZERO
+    intervals: tuple[datetime, ...] = ()
+    left_wh: Decimal | None = None
+    left_energy_wh: Decimal = ZERO
+    left_since: datetime | None = None
+    left_since_charger: datetime | None = None
+    owed_wh: Decimal = ZERO
 
 
 class MeterState(Record, frozen=True):
@@ -81,7 +118,7 @@ class MeterState(Record, frozen=True):
 
     ``register_wh`` is the last accepted register, ``candidate_wh`` an implausible one that the next reading confirms
     or refutes, ``energy_wh`` the billable energy so far, ``since`` the server time from which the next difference is
-    judged.
+    judged: that of the last reading that told energy. ``source`` is an :class:`EnergySource`, None before the first.
     """
 
     meter_start_wh: Decimal
@@ -95,6 +132,8 @@ class MeterState(Record, frozen=True):
     voltage_v: Decimal | None = None
     soc_percent: Decimal | None = None
     temperature_c: Decimal | None = None
+    source: str | None = None
+    memory: MeterMemory | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +183,9 @@ class Session:
     needs_review: bool
     correlation_id: str | None
     updated_at: datetime
+    energy_source: str | None = None
+    meter_memory: MeterMemory | None = None
+    register_factor: int = 1
 
     @property
     def client_id(self) -> str:
@@ -173,7 +215,14 @@ class Session:
             voltage_v=self.voltage_v,
             soc_percent=self.soc_percent,
             temperature_c=self.temperature_c,
+            source=self._source(),
+            memory=self.meter_memory,
         )
+
+    def _source(self) -> str | None:
+        """What the energy is known from; before this was written down it was always the register."""
+        moved = self.meter_current is not None and self.meter_current != max(self.meter_start or ZERO, ZERO)
+        return self.energy_source or (EnergySource.REGISTER if moved or self.energy_wh > 0 else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,8 +258,30 @@ class StopRequested:
 
 
 @dataclass(frozen=True, slots=True)
+class ReceivedStart:
+    """OCPP 1.6 StartTransaction.req as far as it could be read; ``None``: it could not.
+
+    ``as_sent`` is the fingerprint of the members that make it the same start again, as the charger wrote them.
+    """
+
+    station_id: str
+    connector_id: int | None
+    id_tag: str | None
+    meter_start_wh: Decimal | None
+    started_at: datetime | None
+    received_at: datetime
+    epoch: int
+    message_id: str | None
+    as_sent: str
+
+
+@dataclass(frozen=True, slots=True)
 class StartTransaction:
-    """OCPP 1.6 StartTransaction.req with the charger's and the server's time."""
+    """OCPP 1.6 StartTransaction.req with the charger's and the server's time.
+
+    ``unreadable`` names the members that were replaced by what is known; then ``as_sent``, and not their replacements,
+    tells whether the start is a repeat.
+    """
 
     station_id: str
     connector_id: int
@@ -220,22 +291,36 @@ class StartTransaction:
     received_at: datetime
     epoch: int
     message_id: str | None = None
+    as_sent: str | None = None
+    unreadable: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class StopTransaction:
-    """OCPP 1.6 StopTransaction.req; ``readings`` is its transactionData, normalised."""
+    """OCPP 1.6 StopTransaction.req; ``readings`` is its transactionData, normalised.
+
+    ``unreadable`` names the members that could not be read. A register of None is billed by the last one known, a time
+    of None to the last reading; ``raw`` tells whether the stop is a repeat. ``measured_at``: time of receipt by which
+    energy and minutes are judged, where the instance kept the time of the transaction (:meth:`MeterContext.measured`).
+    """
 
     station_id: str
     transaction_id: int
-    meter_stop_wh: Decimal
-    stopped_at: datetime
+    meter_stop_wh: Decimal | None
+    stopped_at: datetime | None
     received_at: datetime
     epoch: int
     reason: str | None = None
     id_tag: str | None = None
     readings: tuple[Reading, ...] = ()
     raw: dict[str, Any] = field(default_factory=dict)
+    unreadable: tuple[str, ...] = ()
+    measured_at: datetime | None = None
+
+    @property
+    def bound_at(self) -> datetime:
+        """Server time until which energy and minutes of the transaction can have been delivered."""
+        return self.measured_at or self.received_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,3 +359,24 @@ class MeterUpdate(Record, frozen=True):
     cost: Decimal | None = None
     auto_stop_at: datetime | None = None
     review: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FlushNumber:
+    """Which group commit this is: ``writer`` counts its own, and makes one after the other."""
+
+    writer: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class FlushOutcome:
+    """What became of a batch, by positions in it.
+
+    Attributes:
+        locked: nothing of these is stored, because somebody has locked their sessions.
+        stale: their readings are stored; their session has ended, or its station has connected elsewhere.
+    """
+
+    locked: frozenset[int] = frozenset()
+    stale: frozenset[int] = frozenset()

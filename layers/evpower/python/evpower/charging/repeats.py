@@ -31,23 +31,24 @@ class Earlier(Protocol):
     def id_tag_status(self) -> str: ...
 
 
-def is_another_charge(earlier: Earlier, message_id: str | None) -> bool:
+def is_another_charge(earlier: Earlier, message_id: str | None, *, told_time: bool = True) -> bool:
     """Whether a start with the content of ``earlier`` begins another charge.
 
     Only if all of this holds: the earlier one has ended; its StopTransaction named our id, so the charger had seen
     the answer to its start and has no reason to send it again; the clock was dead when it began, so the equal time says
-    nothing; and this is not the very same message.
+    nothing; and this is not the very same message. ``told_time``: both told a time at all; none is as good as a dead
+    clock.
     """
     return (
         earlier.status == "stopped"
         and earlier.stop_named_id is True
-        and meter.clock_is_dead(earlier.started_at, earlier.received_at)
+        and not (told_time and not meter.clock_is_dead(earlier.started_at, earlier.received_at))
         and message_id is not None
         and message_id != earlier.start_message_id
     )
 
 
-def may_be_another_attempt(earlier: Earlier, message_id: str | None) -> bool:
+def may_be_another_attempt(earlier: Earlier, message_id: str | None, *, told_time: bool = True) -> bool:
     """Whether a start with the content of ``earlier``, which was refused and whose end never came, may be another one.
 
     Use case: the card was blocked; the charger told no end of a charge that never began, and its card is good by now.
@@ -55,10 +56,10 @@ def may_be_another_attempt(earlier: Earlier, message_id: str | None) -> bool:
     that is repeated stays one.
     """
     return (
-        earlier.status == "active"
+        earlier.status != "stopped"
         and earlier.session_id is None
         and earlier.id_tag_status != "Accepted"
-        and meter.clock_is_dead(earlier.started_at, earlier.received_at)
+        and not (told_time and not meter.clock_is_dead(earlier.started_at, earlier.received_at))
         and message_id is not None
         and message_id != earlier.start_message_id
     )

@@ -4,9 +4,10 @@ Energy Wh, power W, money som, times aware and in UTC.
 """
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 
+from evpower.charging import bounds
 from evpower.charging.models import LimitType, MeterState, SessionState
 from evpower.money import TYIYN
 from evpower.pricing import rules
@@ -25,7 +26,10 @@ class MeterContext:
         started_at: server time from which minutes count and energy is plausible.
         charger_started_at: when the transaction began by the charger's clock.
         max_power_w: most that the connector can deliver.
+        register_factor: Wh that the register counts where it says 1, confirmed by staff.
         gaps: what its readings show of the charger's interval.
+        until: readings dated later are not of this charge, which is over (:mod:`evpower.charging.belonging`); None:
+            any counts.
         clear: until where no reading can come near a limit; follows from the terms.
     """
 
@@ -44,8 +48,11 @@ class MeterContext:
     sample_interval_s: int
     meter: MeterState
     charger_started_at: datetime | None = None
+    register_factor: int = 1
     gaps: Gaps = field(default_factory=Gaps)
+    until: datetime | None = None
     clear: "Clear" = field(init=False, repr=False, compare=False)
+    _kept_from: tuple[datetime, float] | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         self.clear = clear_of(self)
@@ -59,6 +66,31 @@ class MeterContext:
         """``amount`` som are reserved from now on."""
         self.reserved_amount = amount
         self.clear = clear_of(self)
+
+    def keep_time(self, now: datetime, monotonic: float) -> None:
+        """Measure time by the monotonic clock from here on, in which ``now`` is ``monotonic`` seconds.
+
+        Not yet where the server's clock went back since the last reading: how long ago that was, the next one tells.
+        """
+        if not bounds.went_back(self.meter.since, now):
+            self._kept_from = (max(now, self.started_at, self.meter.since or now), monotonic)
+
+    def measured(self, now: datetime, monotonic: float) -> datetime:
+        """The server time by which energy and minutes of this transaction are judged.
+
+        Use case: the server's clock is set while the car charges. Within one instance the time that passed is what the
+        monotonic clock says; stored times of the transaction stay in order, whatever ``now`` says.
+        """
+        if self._kept_from is None:
+            return now
+        moment, at = self._kept_from
+        return moment + timedelta(seconds=monotonic - at)
+
+    def advance(self, meter: MeterState, monotonic: float) -> None:
+        """The meter after a reading that is committed."""
+        if self._kept_from is None and meter.since is not None and meter.since != self.meter.since:
+            self._kept_from = (meter.since, monotonic)
+        self.meter = meter
 
     @property
     def ceiling(self) -> Decimal:

@@ -12,6 +12,7 @@ import orjson
 from evpower.commands.models import Command
 from evpower.config import Settings
 from evpower.logging import get_logger
+from evpower.outside.aws import aws_client
 from evpower.sqs import SqsSender
 
 if TYPE_CHECKING:
@@ -110,9 +111,11 @@ class SqsCommandQueue:
 
 def make_sqs_client(settings: Settings, *, read_timeout_s: float = 3.0) -> "SQSClient":
     """boto3 client of the configured endpoint that gives up quickly; ``read_timeout_s`` must exceed a long poll."""
-    import boto3
-    from botocore.config import Config
-
-    config = Config(connect_timeout=1, read_timeout=read_timeout_s, retries={"max_attempts": 2, "mode": "standard"})
-    session = boto3.session.Session(region_name=settings.aws_region)
-    return session.client("sqs", endpoint_url=settings.aws_endpoint_url, config=config)
+    client: SQSClient = aws_client(
+        "sqs",
+        region=settings.aws_region,
+        endpoint_url=settings.aws_endpoint_url,
+        connect_timeout_s=1,
+        read_timeout_s=read_timeout_s,
+    )
+    return client

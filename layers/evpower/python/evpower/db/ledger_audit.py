@@ -216,7 +216,7 @@ async def progress(conn: Conn) -> Progress:
         """SELECT p.runs, p.after_client, p.lap_began_at, p.earlier_entry, p.earlier_at, p.suspects, p.findings,
                   (SELECT coalesce(max(id), 0) FROM payment_transactions_odengi) AS newest_entry, now() AS now,
                   (SELECT reltuples FROM pg_class WHERE oid = 'public.clients'::regclass) AS known_clients
-             FROM ledger_audit_progress p"""
+             FROM ledger_audit_progress p WHERE p.audit = 'ledger'"""
     )
     row = await cursor.fetchone()
     assert row is not None
@@ -315,7 +315,7 @@ async def move_on(conn: Conn, known: Progress, turn: Sequence[str], findings: Se
                   lap_began_at = CASE WHEN %(is_over)s THEN %(now)s ELSE lap_began_at END,
                   earlier_entry = last_entry, earlier_at = last_at, last_entry = %(newest)s, last_at = %(now)s,
                   suspects = %(suspects)s, findings = %(findings)s
-            WHERE runs = %(runs)s""",
+            WHERE audit = 'ledger' AND runs = %(runs)s""",
         {
             "after": "" if is_over else turn[-1],
             "is_over": is_over,

@@ -9,7 +9,8 @@ from evpower.db.connection import Conn
 
 BATCH = 5000
 _IDEMPOTENCY_DAYS = 7  # as the earlier system; a key protects for 24 hours
-_COUNTER_DAYS = 1
+_CODE_DAYS = 1
+_COUNTER_DAYS = 2  # the window before the present one of a counter by the day
 _MONTHS_AHEAD = 2
 _DAYS_AHEAD = 7
 
@@ -60,7 +61,8 @@ def purges(settings: Settings) -> tuple[Purge, ...]:
         Purge("idempotency_keys", "created_at", _IDEMPOTENCY_DAYS),
         Purge("used_nonces", "expires_at", 0),
         Purge("rate_counters", "window_start", _COUNTER_DAYS),
-        Purge("otp_codes", "created_at", _COUNTER_DAYS),
+        Purge("meter_flushes", "flushed_at", _COUNTER_DAYS),
+        Purge("otp_codes", "created_at", _CODE_DAYS),
         Purge("refresh_tokens", "expires_at", 0),
     )
 

@@ -1,5 +1,7 @@
 """Who may come in, and what a request must look like."""
 
+from typing import Any
+
 from evpower.errors.base import Declared, error
 
 
@@ -116,8 +118,15 @@ class UnsupportedMediaType(
     """Body that is not JSON."""
 
 
+class TooManyRequests(Declared):
+    """Base of every 429: it always tells when to come back (``details['retry_after_seconds']``, ``Retry-After``)."""
+
+    def __init__(self, reason: str | None = None, *, retry_after_seconds: int = 60, **details: Any) -> None:
+        super().__init__(reason, retry_after_seconds=max(1, retry_after_seconds), **details)
+
+
 class RateLimitExceeded(
-    Declared,
+    TooManyRequests,
     spec=error(
         "rate_limit_exceeded",
         429,
@@ -126,7 +135,7 @@ class RateLimitExceeded(
         "Too many requests.",
     ),
 ):
-    """``details['retry_after_seconds']`` tells when to come back."""
+    """A client, or an address, asks too often."""
 
 
 class InvalidCode(
@@ -143,7 +152,7 @@ class InvalidCode(
 
 
 class CodeRateLimited(
-    Declared,
+    TooManyRequests,
     spec=error(
         "rate_limit",
         429,
@@ -152,7 +161,33 @@ class CodeRateLimited(
         "Too many codes: wait a little.",
     ),
 ):
-    """Login codes asked for, or tried, too often; ``details['retry_after_seconds']``."""
+    """A code was sent to this phone a moment ago, or too many were."""
+
+
+class CodesCapped(
+    TooManyRequests,
+    spec=error(
+        "rate_limit",
+        429,
+        "Слишком много запросов кода. Попробуйте позже.",
+        "Код өтө көп суралды. Кийинчерээк аракет кылыңыз.",
+        "Too many login codes are asked for. Try again later.",
+    ),
+):
+    """Login codes asked for, or wrong ones tried, too often by others at this address, for these numbers or in all."""
+
+
+class PhoneNotServed(
+    Declared,
+    spec=error(
+        "validation_error",
+        422,
+        "На номера этой страны коды не отправляются",
+        "Бул өлкөнүн номерлерине код жөнөтүлбөйт",
+        "Login codes are not sent to numbers of this country",
+    ),
+):
+    """A phone number of a country that SMS_COUNTRIES does not name."""
 
 
 class CodeNotSent(

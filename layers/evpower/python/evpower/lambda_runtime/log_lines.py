@@ -4,13 +4,12 @@ import logging
 import sys
 from typing import Any
 
-import orjson
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.logging.formatter import LambdaPowertoolsFormatter
 
 from evpower.clock import iso_z
 from evpower.ids import correlation_id
-from evpower.logging import mask, time_of
+from evpower.logging import json_line, mask, time_of
 
 
 class FunctionFormatter(LambdaPowertoolsFormatter):
@@ -39,7 +38,7 @@ class FunctionFormatter(LambdaPowertoolsFormatter):
         entry.pop("taskName", None)
         if cid := correlation_id.get():
             entry["correlation_id"] = cid
-        return orjson.dumps(entry, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+        return json_line(entry)
 
 
 class _StandardOutput(logging.Handler):

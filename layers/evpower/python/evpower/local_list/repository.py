@@ -145,7 +145,7 @@ async def without_card(conn: Conn, id_tags: Sequence[str]) -> list[str]:
     """Those of the tags (upper case) that are no card of ours."""
     cursor = await conn.execute(
         """SELECT tag FROM unnest(%s::text[]) AS u (tag)
-            WHERE NOT EXISTS (SELECT FROM id_tags i WHERE upper(i.id_tag) = tag) ORDER BY tag""",
+            WHERE NOT EXISTS (SELECT FROM id_tags i WHERE i.id_tag_folded = tag) ORDER BY tag""",
         (list(id_tags),),
     )
     return [row["tag"] for row in await cursor.fetchall()]
@@ -153,7 +153,7 @@ async def without_card(conn: Conn, id_tags: Sequence[str]) -> list[str]:
 
 async def chosen_cards(conn: Conn, station_id: str) -> list[Card]:
     cursor = await conn.execute(
-        f"""SELECT {_CARD} FROM local_list_entries e JOIN {_CARDS} ON upper(i.id_tag) = e.id_tag
+        f"""SELECT {_CARD} FROM local_list_entries e JOIN {_CARDS} ON i.id_tag_folded = e.id_tag
              WHERE e.station_id = %s AND e.is_chosen""",  # noqa: S608 - constant parts
         (station_id,),
     )
@@ -256,7 +256,7 @@ async def holding_closed_cards(conn: Conn, quiet_since: datetime, now: datetime,
              WHERE e.held #>> '{{idTagInfo,status}}' = 'Accepted' AND l.station_id > %(after)s
                AND (l.state NOT IN ('sending', 'verifying') OR ({_UNANSWERED}))
                AND (l.updated_at <= %(quiet)s OR l.state IN ('idle', 'synced'))
-               AND NOT EXISTS (SELECT FROM {_CARDS} WHERE upper(i.id_tag) = e.id_tag AND {_GOOD})
+               AND NOT EXISTS (SELECT FROM {_CARDS} WHERE i.id_tag_folded = e.id_tag AND {_GOOD})
              ORDER BY l.station_id LIMIT %(limit)s""",  # noqa: S608 - constant parts
         {"quiet": quiet_since, "now": now, "after": after, "limit": limit},
     )

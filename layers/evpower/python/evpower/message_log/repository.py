@@ -38,7 +38,7 @@ async def page(
         ("received_at >= %s", wanted.since),
         ("received_at < %s", wanted.until),
         ("direction = %s", wanted.direction),
-        ("lower(action) = lower(%s)", wanted.action),
+        ("action ILIKE %s", wanted.action),  # letters alone, so no wildcards
         ("message_id = %s", wanted.message_id),
     ]
     if after is not None:

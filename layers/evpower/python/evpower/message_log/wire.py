@@ -71,9 +71,12 @@ def _document(frame: bytes) -> Any:
         return orjson.loads(frame)
     except orjson.JSONDecodeError:
         found = json_text.within(frame)
-        if found is None:
+        if found is not None:
+            return orjson.loads(found)
+        loose = json_text.loosely(frame)
+        if loose is None or not loose.is_whole:
             raise
-        return orjson.loads(found)
+        return loose.value
 
 
 def masked(value: Any) -> Any:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from evpower.config import Settings
 from evpower.notifications.sms import SmsNotSent
+from evpower.outside import http as outgoing
 
 if TYPE_CHECKING:
     import httpx
@@ -31,7 +32,7 @@ class HttpSms:
 
         settings = self._settings
         if self._client is None:
-            self._client = httpx.AsyncClient(timeout=settings.sms_timeout_s, follow_redirects=False)
+            self._client = outgoing.client(timeout_s=settings.sms_timeout_s, fixed=[settings.sms_gateway_url])
         headers = {"Authorization": f"Bearer {settings.sms_gateway_token.get_secret_value()}"}
         body = {"to": phone, "text": text, **({"sender": settings.sms_sender_id} if settings.sms_sender_id else {})}
         try:

@@ -5,6 +5,7 @@ from typing import Any
 
 from evpower.config import Settings
 from evpower.notifications.sms import SmsNotSent
+from evpower.outside.aws import aws_client
 
 
 class SnsSms:
@@ -32,17 +33,13 @@ class SnsSms:
     def _publish(self, phone: str, text: str) -> None:
         settings = self._settings
         if self._client is None:
-            import boto3
-            from botocore.config import Config
-
-            self._client = boto3.client(
+            self._client = aws_client(
                 "sns",
+                region=settings.aws_region,
                 endpoint_url=settings.aws_endpoint_url,
-                region_name=settings.aws_region,
+                read_timeout_s=settings.sms_timeout_s,
                 # One attempt: a repeated one would send, and bill, a second message.
-                config=Config(
-                    connect_timeout=2, read_timeout=settings.sms_timeout_s, retries={"total_max_attempts": 1}
-                ),
+                retries={"total_max_attempts": 1},
             )
         attributes: dict[str, Any] = {"AWS.SNS.SMS.SMSType": {"DataType": "String", "StringValue": "Transactional"}}
         if settings.sms_sender_id:

@@ -113,7 +113,7 @@ class WebPush:
             "Urgency": "high",
             "Topic": push.collapse_id,
         }
-        response = await self._http.post(address.token, headers, body=body)
+        response = await self._http.post_to_endpoint(address.token, headers, body)
         if isinstance(response, TryLater):
             return response
         return self._judge(response)

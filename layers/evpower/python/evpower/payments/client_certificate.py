@@ -6,6 +6,8 @@ import ssl
 import tempfile
 from pathlib import Path
 
+from evpower.outside.http import authorities
+
 
 class ClientCertificateError(Exception):
     """The file cannot be read, or holds no key and certificate."""
@@ -34,7 +36,7 @@ def client_context(path: str, password: str, ca_path: str = "") -> ssl.SSLContex
         )
         if key is None or certificate is None:
             raise ClientCertificateError("the PKCS#12 file holds no key or no certificate")
-        context = ssl.create_default_context(cafile=ca_path or None)
+        context = authorities(ca_path)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         once = secrets.token_bytes(32).hex().encode()
         pem = b"".join(item.public_bytes(Encoding.PEM) for item in (certificate, *chain))

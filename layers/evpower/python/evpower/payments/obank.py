@@ -7,7 +7,6 @@ the bank is our order id.
 import asyncio
 import hashlib
 import hmac
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,6 +16,7 @@ from urllib.parse import urlencode
 
 from evpower.clock import Clock, SystemClock
 from evpower.logging import get_logger
+from evpower.outside import http as outgoing
 from evpower.outside import measured
 from evpower.payments import obank_codec as codec
 from evpower.payments.client_certificate import ClientCertificateError, client_context
@@ -217,18 +217,12 @@ class ObankProvider:
     # Transport ----------------------------------------------------------------------------------------------------
 
     def _client(self) -> "httpx.AsyncClient":
-        import httpx
-
         if self._http is None:
             access = self._access
-            logging.getLogger("httpx").setLevel(logging.WARNING)  # it writes a line for every call
-            self._http = httpx.AsyncClient(
-                verify=client_context(access.cert_path, access.cert_password, access.ca_path),
-                timeout=httpx.Timeout(access.timeout_s, connect=min(5.0, access.timeout_s)),
-                # Use case: a frozen Lambda sandbox thaws with a connection that the bank closed long ago.
-                limits=httpx.Limits(max_connections=20, keepalive_expiry=5.0),
-                follow_redirects=False,
-                trust_env=False,
+            self._http = outgoing.client(
+                timeout_s=access.timeout_s,
+                fixed=[access.api_url],
+                tls=client_context(access.cert_path, access.cert_password, access.ca_path),
             )
         return self._http
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import logging
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from evpower.clock import BISHKEK, Clock, SystemClock
 from evpower.errors import H2HNotSupported, TokenNotSupported
 from evpower.money import CURRENCY, from_tyiyn, tyiyn
+from evpower.outside import http as outgoing
 from evpower.outside import measured
 from evpower.payments.odengi_callback import OdengiKeys, parse_odengi_callback
 from evpower.payments.odengi_signature import signed_request
@@ -74,15 +74,7 @@ class OdengiProvider:
         self._http: httpx.AsyncClient | None = None
 
     def _new_http(self) -> "httpx.AsyncClient":
-        import httpx
-
-        logging.getLogger("httpx").setLevel(logging.WARNING)  # it writes a line for every call
-        return httpx.AsyncClient(
-            timeout=httpx.Timeout(self._timeout_s, connect=min(3.0, self._timeout_s)),
-            # Use case: a frozen Lambda sandbox thaws with a connection that the provider closed long ago.
-            limits=httpx.Limits(max_connections=20, keepalive_expiry=5.0),
-            follow_redirects=False,
-        )
+        return outgoing.client(timeout_s=self._timeout_s, fixed=[self._api_url], max_answer_bytes=_MAX_ANSWER_BYTES)
 
     async def close(self) -> None:
         """Release connections; the provider may be used again afterwards."""

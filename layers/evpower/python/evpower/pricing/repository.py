@@ -117,7 +117,7 @@ async def lock_promo(conn: Conn, code: str, client_id: str) -> PromoCode | None:
                CASE WHEN p.valid_from > '1900-01-01' THEN p.valid_from END AS valid_from,
                CASE WHEN p.valid_until < '9000-01-01' THEN p.valid_until END AS valid_until
           FROM promo_codes p, evpower_promo_uses(p.id, %s) u
-         WHERE lower(p.code) = lower(%s)""",
+         WHERE p.code_folded = lower(%s)""",
         (client_id, code),
     )
     row = await cursor.fetchone()

@@ -142,7 +142,7 @@ async def kept_for_app(conn: Conn, client_id: str, now: datetime) -> frozenset[t
 async def card(conn: Conn, id_tag: str) -> CardOfReservation | None:
     """The card with this tag; None when nobody has one."""
     cursor = await conn.execute(
-        "SELECT client_id, status, expires_at FROM id_tags WHERE upper(id_tag) = upper(%s)", (id_tag,)
+        "SELECT client_id, status, expires_at FROM id_tags WHERE id_tag_folded = upper(%s)", (id_tag,)
     )
     row = await cursor.fetchone()
     return None if row is None else CardOfReservation(**row)
@@ -190,7 +190,7 @@ async def take_over(
            ON CONFLICT (station_id, reservation_id) DO UPDATE
            SET connector_id = excluded.connector_id, id_tag = excluded.id_tag, client_id = excluded.client_id,
                parent_id_tag = excluded.parent_id_tag, expires_at = excluded.expires_at, state = 'accepted',
-               is_for_app = r.is_for_app AND upper(r.id_tag) = upper(excluded.id_tag), refusal = NULL,
+               is_for_app = r.is_for_app AND r.id_tag_folded = upper(%s), refusal = NULL,
                command_id = excluded.command_id, cancel_command_id = NULL, transaction_id = NULL, session_id = NULL,
                requested_by = excluded.requested_by, updated_at = excluded.updated_at, ended_at = NULL""",
         (
@@ -205,6 +205,7 @@ async def take_over(
             new.requested_by,
             now,
             now,
+            new.id_tag,
         ),
     )
 
@@ -231,7 +232,7 @@ async def use(conn: Conn, begun: Begun, now: datetime) -> int | None:
                    WHERE c.station_id = %(station)s
                      AND (c.reservation_id = %(number)s
                           OR (c.state IN ('requested', 'accepted') AND c.expires_at > %(now)s
-                              AND c.connector_id IN (0, %(connector)s) AND upper(c.id_tag) = upper(%(tag)s)))
+                              AND c.connector_id IN (0, %(connector)s) AND c.id_tag_folded = upper(%(tag)s)))
                    ORDER BY (c.reservation_id = %(number)s) IS TRUE DESC, c.connector_id DESC LIMIT 1)
             RETURNING r.reservation_id""",
         {

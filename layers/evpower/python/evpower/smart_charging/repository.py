@@ -11,7 +11,7 @@ from evpower.db import Conn
 from evpower.smart_charging.models import NewProfile, Profile, ProfileState, Purpose, Running, StoredProfile
 
 # What has ended before anybody wrote it down: a profile's transaction, a question without an answer.
-_ENDED = "p.purpose = 'TxProfile' AND t.status = 'stopped'"
+_ENDED = "p.purpose = 'TxProfile' AND t.status <> 'active'"
 _UNANSWERED = "p.state = 'requested' AND (asked.id IS NULL OR asked.status NOT IN ('queued', 'sent', 'accepted'))"
 _STATE = f"""CASE WHEN p.state IN ('requested', 'active') AND {_ENDED} THEN 'ended'
                   WHEN {_UNANSWERED} THEN 'failed' ELSE p.state END"""

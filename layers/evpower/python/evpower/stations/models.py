@@ -69,7 +69,7 @@ OCPP_STATUSES = (
 
 @dataclass(frozen=True, slots=True)
 class Station:
-    """A row of ``stations`` without credentials."""
+    """A row of ``stations`` without credentials. ``register_factor``: Wh that its registers count where they say 1."""
 
     id: str
     serial_number: str
@@ -96,6 +96,7 @@ class Station:
     connected_at: datetime | None
     ocpp_status: str
     error_code: str | None
+    register_factor: int = 1
 
     @property
     def connected(self) -> bool:

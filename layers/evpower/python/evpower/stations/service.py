@@ -9,6 +9,8 @@ from evpower.config import get_settings
 from evpower.db import Conn
 from evpower.errors import StationNotFound
 from evpower.stations import credentials, sampling, status
+from evpower.stations.hearing import CLOCK_AHEAD
+from evpower.stations.listening import hearing_at
 from evpower.stations.models import (
     Admission,
     BootInfo,
@@ -32,6 +34,7 @@ from evpower.stations.views import (
 
 __all__ = [
     "add_event",
+    "add_event_once",
     "claim_connection",
     "configuration",
     "connectors",
@@ -192,18 +195,22 @@ async def resume_connections(conn: Conn, epochs: Mapping[str, int], instance_id:
         await rows.resume_connections(conn, epochs, instance_id, now)
 
 
-async def touch(conn: Conn, seen: Mapping[str, datetime]) -> list[StationRef]:
+async def touch(conn: Conn, seen: Mapping[str, datetime], now: datetime) -> list[StationRef]:
     """Flush the last sign of life of many stations in one statement.
 
     Returns:
         Stations that were unavailable until now, to be published after the commit.
     """
-    return await rows.touch(conn, seen) if seen else []
+    return await rows.touch(conn, seen, now + CLOCK_AHEAD) if seen else []
 
 
 async def mark_offline(conn: Conn, now: datetime, limit: int) -> list[StationRef]:
-    """Make up to ``limit`` silent stations unavailable; safe to run at the same time elsewhere."""
-    return await rows.mark_silent(conn, _silent_since(now), limit)
+    """Make up to ``limit`` silent stations unavailable; safe to run at the same time elsewhere.
+
+    Silence counts only within time in which stations could be heard (docs/decisions/0018).
+    """
+    silent = (await hearing_at(conn, now)).silence(get_settings().station_offline_after_s)
+    return [] if silent.since is None else await rows.mark_silent(conn, silent, limit)
 
 
 async def set_authorization_key(conn: Conn, station_id: str, key: str | None) -> None:
@@ -361,3 +368,11 @@ async def add_event(
         received_at=now,
         same_since=None if once_in is None else now - once_in,
     )
+
+
+async def add_event_once(
+    conn: Conn, station_id: str, event: str, now: datetime, *, every: timedelta, payload: Mapping[str, Any]
+) -> None:
+    """:func:`add_event` as a warning, unless there is one of the last ``every``. Two at once may both be kept."""
+    if not await ports.had_event(conn, station_id, event, now - every):
+        await add_event(conn, station_id, event, now, payload=payload, severity="warning")

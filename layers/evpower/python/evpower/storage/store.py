@@ -16,6 +16,7 @@ from evpower.clock import Clock, SystemClock
 from evpower.config import Settings
 from evpower.errors import ServiceUnavailable
 from evpower.logging import get_logger
+from evpower.outside.aws import aws_client
 
 LONGEST_LINK = timedelta(days=7)
 """Signature Version 4 signs for no longer (AmazonS3: authenticating requests with query parameters)."""
@@ -147,24 +148,17 @@ class S3FileStore:
 
 def _make_client(settings: Settings) -> Any:
     """boto3 client of the configured endpoint that gives up quickly."""
-    import boto3
-    from botocore.config import Config
-
     endpoint = settings.files_endpoint_url or settings.aws_endpoint_url
-    config = Config(
+    return aws_client(
+        "s3",
+        region=settings.aws_region,
+        endpoint_url=endpoint,
+        access_key=settings.files_access_key_id or None,
+        secret_key=settings.files_secret_access_key.get_secret_value() or None,
         signature_version="s3v4",
         # Host names per bucket need a name server that knows them, which an endpoint of one's own has not.
         s3={"addressing_style": "path" if endpoint else "virtual"},
-        connect_timeout=2,
-        read_timeout=5,
-        retries={"max_attempts": 2, "mode": "standard"},
         # A charger sends the bytes and nothing else: no checksum that only AWS's own clients compute.
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
     )
-    session = boto3.session.Session(
-        region_name=settings.aws_region,
-        aws_access_key_id=settings.files_access_key_id or None,
-        aws_secret_access_key=settings.files_secret_access_key.get_secret_value() or None,
-    )
-    return session.client("s3", endpoint_url=endpoint, config=config)

@@ -11,7 +11,7 @@ from evpower.db import Conn
 _FIELDS = tuple(Card.__dataclass_fields__)
 _CARD = ", ".join(f"t.{name}" for name in _FIELDS)
 _AROUND = """k.name AS client_name, k.phone AS client_phone,
-    (SELECT o.received_at FROM ocpp_transactions o WHERE upper(o.id_tag) = upper(t.id_tag)
+    (SELECT o.received_at FROM ocpp_transactions o WHERE o.id_tag_folded = t.id_tag_folded
       ORDER BY o.id DESC LIMIT 1) AS last_used_at"""
 
 
@@ -28,7 +28,7 @@ def _conditions(wanted: CardFilter) -> str:
     if wanted.status is not None:
         conditions.append("t.status = %(status)s")
     if wanted.parent_id_tag is not None:
-        conditions.append("upper(t.parent_id_tag) = upper(%(parent)s)")
+        conditions.append("t.parent_id_tag_folded = upper(%(parent)s)")
     if wanted.search is not None:
         conditions.append("(t.id_tag ILIKE %(text)s OR t.name ILIKE %(text)s)")
     return " AND ".join(conditions)

@@ -50,7 +50,7 @@ async def transactions(conn: Conn, session_id: str) -> tuple[dict[str, Any], ...
         conn,
         """SELECT id AS transaction_id, connector_id, id_tag, id_tag_status, status, meter_start, meter_stop,
                   coalesce(said_at, started_at) AS started_at, received_at, stopped_at, stop_received_at, stop_reason,
-                  review_reason
+                  ended_by, guess_state, guessed_meter_stop, review_reason
              FROM ocpp_transactions WHERE session_id = %(id)s ORDER BY id""",
         session_id,
     )

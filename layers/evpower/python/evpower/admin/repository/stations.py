@@ -12,7 +12,7 @@ IN_SCOPE = "(%(everything)s OR s.user_id = %(owner)s OR l.user_id = %(owner)s OR
 PLACES = "stations s LEFT JOIN locations l ON l.id = s.location_id"
 _COLUMNS = """s.id, s.serial_number, s.model, s.manufacturer, s.location_id, l.name AS location_name,
     l.address AS location_address, s.status, s.power_capacity, s.price_per_kwh, s.session_fee, s.currency,
-    s.connectors_count, s.last_heartbeat_at, s.firmware_version, s.created_at, s.updated_at"""
+    s.connectors_count, s.last_heartbeat_at, s.firmware_version, s.created_at, s.updated_at, s.register_factor"""
 _FAULTED = """(s.ocpp_status = 'Faulted'
     OR EXISTS (SELECT FROM connectors c WHERE c.station_id = s.id AND c.status = 'faulted'))"""
 
@@ -89,11 +89,19 @@ async def _connectors(conn: Conn, station_ids: Sequence[str]) -> dict[str, list[
 
 
 async def change(
-    conn: Conn, station_id: str, *, status: str, price_per_kwh: Decimal | None, session_fee: Decimal | None
+    conn: Conn,
+    station_id: str,
+    *,
+    status: str,
+    price_per_kwh: Decimal | None,
+    session_fee: Decimal | None,
+    register_factor: int,
 ) -> None:
     await conn.execute(
-        "UPDATE stations SET status = %s, price_per_kwh = %s, session_fee = %s, updated_at = now() WHERE id = %s",
-        (status, price_per_kwh, session_fee, station_id),
+        """UPDATE stations
+              SET status = %s, price_per_kwh = %s, session_fee = %s, register_factor = %s, updated_at = now()
+            WHERE id = %s""",
+        (status, price_per_kwh, session_fee, register_factor, station_id),
     )
 
 

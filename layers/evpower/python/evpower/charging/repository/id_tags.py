@@ -12,7 +12,7 @@ _COLUMNS = ", ".join(Card.__dataclass_fields__)
 
 
 async def by_tag(conn: Conn, tag: str) -> Card | None:
-    cursor = await conn.execute(f"SELECT {_COLUMNS} FROM id_tags WHERE upper(id_tag) = upper(%s)", (tag,))  # noqa: S608 - constant column list
+    cursor = await conn.execute(f"SELECT {_COLUMNS} FROM id_tags WHERE id_tag_folded = upper(%s)", (tag,))  # noqa: S608 - constant column list
     row = await cursor.fetchone()
     return Card(**row) if row else None
 
@@ -57,5 +57,5 @@ async def delete_of_client(conn: Conn, client_id: str) -> None:
 
 async def was_used(conn: Conn, tag: str) -> bool:
     """Whether a charger ever started a transaction with the tag."""
-    cursor = await conn.execute("SELECT FROM ocpp_transactions WHERE upper(id_tag) = upper(%s) LIMIT 1", (tag,))
+    cursor = await conn.execute("SELECT FROM ocpp_transactions WHERE id_tag_folded = upper(%s) LIMIT 1", (tag,))
     return await cursor.fetchone() is not None

@@ -10,7 +10,7 @@ from decimal import Decimal
 
 import msgspec
 
-from evpower.charging.models import MeterUpdate, Reading
+from evpower.charging.models import MeterMemory, MeterUpdate, Reading
 
 _encoder = msgspec.json.Encoder()
 
@@ -51,6 +51,8 @@ class _SessionRow(msgspec.Struct, omit_defaults=True, gc=False):
     cost: Decimal | None = None
     auto_stop: datetime | None = None
     review: str | None = None
+    source: str | None = None
+    memory: MeterMemory | None = None
 
 
 def readings(updates: Sequence[MeterUpdate]) -> bytes:
@@ -104,4 +106,6 @@ def _session(update: MeterUpdate) -> _SessionRow:
         update.cost,
         update.auto_stop_at,
         ",".join(update.review) if update.review else None,
+        meter.source,
+        meter.memory,
     )

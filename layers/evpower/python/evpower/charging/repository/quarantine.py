@@ -70,6 +70,17 @@ async def is_known(conn: Conn, station_id: str, action: str, fingerprint: str) -
     return await cursor.fetchone() is not None
 
 
+async def id_of(conn: Conn, station_id: str, action: str, fingerprint: str) -> int:
+    """Id of a message that stands here."""
+    cursor = await conn.execute(
+        "SELECT id FROM quarantined_messages WHERE station_id = %s AND action = %s AND fingerprint = %s",
+        (station_id, action, fingerprint),
+    )
+    row = await cursor.fetchone()
+    assert row is not None
+    return int(row["id"])
+
+
 async def get(conn: Conn, message_id: int, *, lock: bool = False) -> QuarantinedMessage | None:
     cursor = await conn.execute(
         f"SELECT {COLUMNS} FROM quarantined_messages WHERE id = %s{' FOR UPDATE' if lock else ''}",  # noqa: S608 - constant parts
@@ -77,6 +88,17 @@ async def get(conn: Conn, message_id: int, *, lock: bool = False) -> Quarantined
     )
     row = await cursor.fetchone()
     return QuarantinedMessage(**row) if row else None
+
+
+async def open_since(conn: Conn, station_id: str, action: str, since: datetime, limit: int) -> list[QuarantinedMessage]:
+    """Messages of the station that came after ``since`` and that nobody has decided on, oldest first; locked."""
+    cursor = await conn.execute(
+        f"""SELECT {COLUMNS} FROM quarantined_messages
+             WHERE station_id = %s AND action = %s AND received_at >= %s AND resolved_as IS NULL
+             ORDER BY received_at, id LIMIT %s FOR UPDATE""",  # noqa: S608 - constant column list
+        (station_id, action, since, limit),
+    )
+    return [QuarantinedMessage(**row) for row in await cursor.fetchall()]
 
 
 async def resolve(

@@ -5,9 +5,10 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 from psycopg.types.json import Jsonb
 
-from evpower.charging.models import LimitType, MeterState, Session, SessionState
+from evpower.charging.models import LimitType, MeterMemory, MeterState, Session, SessionState
 from evpower.charging.settlement import Settlement
 from evpower.db import Conn
 from evpower.pricing.models import Price
@@ -22,6 +23,8 @@ def session_of(row: Mapping[str, Any]) -> Session:
     values["state"] = SessionState(values["state"])
     values["limit_type"] = LimitType(values["limit_type"])
     values["price"] = Price.from_json(values["price"])
+    memory = values["meter_memory"]
+    values["meter_memory"] = None if memory is None else msgspec.convert(memory, MeterMemory)
     return Session(**values)
 
 
@@ -51,7 +54,7 @@ async def latest_by_tag(conn: Conn, station_id: str, id_tag: str) -> Session | N
     """The newest app session that was given this tag; tags are case-insensitive (OCPP 1.6 §7.15)."""
     return await _one(
         conn,
-        "station_id = %s AND upper(id_tag) = upper(%s) AND start_source = 'app' ORDER BY created_at DESC LIMIT 1",
+        "station_id = %s AND id_tag_folded = upper(%s) AND start_source = 'app' ORDER BY created_at DESC LIMIT 1",
         (station_id, id_tag),
     )
 
@@ -61,9 +64,9 @@ async def live_of_cards(conn: Conn, station_id: str, id_tag: str, parent_id_tag:
     cursor = await conn.execute(
         f"""SELECT {_COLUMNS} FROM charging_sessions s
              WHERE station_id = %(station)s AND {_LIVE} AND start_source = 'rfid'
-               AND (upper(id_tag) = upper(%(tag)s)
-                    OR EXISTS (SELECT FROM id_tags t WHERE upper(t.id_tag) = upper(s.id_tag)
-                                AND upper(t.parent_id_tag) = upper(%(parent)s)))""",  # noqa: S608 - constant parts
+               AND (id_tag_folded = upper(%(tag)s)
+                    OR EXISTS (SELECT FROM id_tags t WHERE t.id_tag_folded = s.id_tag_folded
+                                AND t.parent_id_tag_folded = upper(%(parent)s)))""",  # noqa: S608 - constant parts
         {"station": station_id, "tag": id_tag, "parent": parent_id_tag},
     )
     return [session_of(row) for row in await cursor.fetchall()]
@@ -153,6 +156,7 @@ async def begin_transaction(
     transaction_id: int,
     connector_id: int,
     meter: MeterState,
+    register_factor: int,
     began_at: datetime,
     auto_stop_at: datetime | None,
     state: SessionState | None,
@@ -164,6 +168,7 @@ async def begin_transaction(
               SET ocpp_transaction_id = %(transaction)s, connector_id = %(connector)s, meter_start = %(start)s,
                   meter_current = %(register)s, meter_candidate = NULL, energy_wh = 0, charging_started_at = %(began)s,
                   start_time = %(began)s, last_meter_at = %(since)s, last_meter_charger_at = %(charger)s,
+                  energy_source = NULL, meter_memory = NULL, register_factor = %(factor)s,
                   auto_stop_at = %(auto_stop)s, state = coalesce(%(state)s, state),
                   stop_time = CASE WHEN %(state)s::text IS NULL THEN stop_time END,
                   stop_reason = CASE WHEN %(state)s::text IS NULL THEN stop_reason END,
@@ -180,6 +185,7 @@ async def begin_transaction(
             "connector": connector_id,
             "start": meter.meter_start_wh,
             "register": meter.register_wh,
+            "factor": register_factor,
             "began": began_at,
             "since": meter.since,
             "charger": meter.since_charger,
@@ -209,7 +215,7 @@ async def set_meter(conn: Conn, session_id: str, meter: MeterState, now: datetim
         """UPDATE charging_sessions
               SET meter_current = %s, meter_candidate = %s, energy_wh = %s, last_meter_at = %s,
                   last_meter_charger_at = %s, power_w = %s, current_a = %s, voltage_v = %s, soc_percent = %s,
-                  temperature_c = %s, updated_at = %s
+                  temperature_c = %s, energy_source = %s, meter_memory = %s, updated_at = %s
             WHERE id = %s""",
         (
             meter.register_wh,
@@ -222,6 +228,8 @@ async def set_meter(conn: Conn, session_id: str, meter: MeterState, now: datetim
             meter.voltage_v,
             meter.soc_percent,
             meter.temperature_c,
+            meter.source,
+            None if meter.memory is None else Jsonb(msgspec.to_builtins(meter.memory)),
             now,
             session_id,
         ),
@@ -234,6 +242,20 @@ async def flag_for_review(conn: Conn, session_id: str, reasons: list[str], now: 
               SET needs_review = true, updated_at = %(now)s,
                   review_reasons = ARRAY(SELECT DISTINCT unnest(review_reasons || %(reasons)s::text[]) ORDER BY 1)
             WHERE id = %(id)s""",
+        {"id": session_id, "reasons": reasons, "now": now},
+    )
+
+
+async def flag_once(conn: Conn, session_id: str, reasons: list[str], now: datetime) -> None:
+    """:func:`flag_for_review`, unless the session has been flagged for these reasons before.
+
+    Use case: a charger names an ended charge for hours. Staff who have closed its review are not asked again.
+    """
+    await conn.execute(
+        """UPDATE charging_sessions
+              SET needs_review = true, updated_at = %(now)s,
+                  review_reasons = ARRAY(SELECT DISTINCT unnest(review_reasons || %(reasons)s::text[]) ORDER BY 1)
+            WHERE id = %(id)s AND NOT review_reasons @> %(reasons)s::text[]""",
         {"id": session_id, "reasons": reasons, "now": now},
     )
 

@@ -6,12 +6,14 @@ from evpower.charging.service.meter_updates import (
     auto_stop,
     extend_reserve,
     flush_readings,
+    is_transaction,
     meter_context,
     quarantine_readings,
+    running_on,
     sampling_changed,
     sampling_observed,
     stop_closed,
-    unnamed_transaction,
+    store_readings_apart,
 )
 from evpower.charging.service.quarantine import (
     AlreadyDecided,
@@ -22,11 +24,13 @@ from evpower.charging.service.quarantine import (
 )
 from evpower.charging.service.reviews import SessionAdjustment, SessionRuns, adjust_session, close_review
 from evpower.charging.service.start import places_to_go_on, start, start_again
+from evpower.charging.service.start_members import complete_start
 from evpower.charging.service.start_transaction import start_transaction
 from evpower.charging.service.stop import remote_start_rejected, remote_stop_rejected, request_stop
-from evpower.charging.service.stop_transaction import stop_transaction, stop_verdict
+from evpower.charging.service.stop_transaction import has_transaction, stop_transaction, stop_verdict
 from evpower.charging.service.sweeps import SWEEPS, Sweep
 from evpower.charging.service.tags import TagVerdict, authorize, forget_client, start_verdict
+from evpower.charging.service.waiting_stops import settle_before_start
 
 __all__ = [
     "SWEEPS",
@@ -44,13 +48,16 @@ __all__ = [
     "auto_stop",
     "change_card",
     "close_review",
+    "complete_start",
     "create_card",
     "dismiss_quarantined",
     "extend_reserve",
     "flush_readings",
     "forget_client",
     "get_session",
+    "has_transaction",
     "history",
+    "is_transaction",
     "lock_pending",
     "meter_context",
     "places_to_go_on",
@@ -60,8 +67,10 @@ __all__ = [
     "remote_stop_rejected",
     "remove_card",
     "request_stop",
+    "running_on",
     "sampling_changed",
     "sampling_observed",
+    "settle_before_start",
     "start",
     "start_again",
     "start_transaction",
@@ -69,5 +78,5 @@ __all__ = [
     "stop_closed",
     "stop_transaction",
     "stop_verdict",
-    "unnamed_transaction",
+    "store_readings_apart",
 ]

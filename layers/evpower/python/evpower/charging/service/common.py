@@ -1,5 +1,6 @@
 """Steps that several services share. Lock order: client -> session -> top-up -> connector."""
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -123,3 +124,18 @@ async def ask_to_stop(
 def max_power_w(power_kw: Decimal | None) -> Decimal:
     """Plausibility bound of a connector in W; unknown power takes the network's maximum."""
     return (power_kw or get_settings().meter_max_power_kw) * 1000
+
+
+_UNREADABLE = {
+    "connectorId": "connector",
+    "idTag": "id_tag",
+    "meterStart": "register",
+    "meterStop": "register",
+    "timestamp": "time",
+    "transactionId": "transaction",
+}
+
+
+def unreadable_reasons(message: str, members: Iterable[str]) -> list[str]:
+    """Reasons for a review: ``stop_time_unreadable`` and its like. ``message``: start or stop."""
+    return sorted(f"{message}_{_UNREADABLE.get(name, name)}_unreadable" for name in members)

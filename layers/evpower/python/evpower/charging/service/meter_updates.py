@@ -6,10 +6,19 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
+import psycopg
 
-from evpower.charging import autostop
+from evpower.charging import autostop, belonging
 from evpower.charging.autostop import OVERDUE_INTERVALS
-from evpower.charging.models import EndReason, LimitType, MeterUpdate, SessionState
+from evpower.charging.models import (
+    AFTER_STOP,
+    EndReason,
+    FlushNumber,
+    FlushOutcome,
+    LimitType,
+    MeterUpdate,
+    SessionState,
+)
 from evpower.charging.repository import meter_values, quarantine, sessions, transactions
 from evpower.charging.repository import sweeps as queries
 from evpower.charging.repository.sessions import session_of
@@ -25,8 +34,8 @@ from evpower.stations import service as stations
 from evpower.stations.sampling import Gaps
 
 _STOP_AGAIN_AFTER = timedelta(minutes=1)
-_NONE: frozenset[int] = frozenset()
-_NAMING_MEMORY = timedelta(days=7)
+_ALL_STORED = FlushOutcome()
+_LONGEST_CHARGE = timedelta(days=2)  # what is named longer ago is not looked through
 
 
 async def meter_context(conn: Conn, station_id: str, transaction_id: int) -> MeterContext | None:
@@ -38,6 +47,16 @@ async def meter_context(conn: Conn, station_id: str, transaction_id: int) -> Met
     state = session.meter()
     if state is None:
         return None
+    until = None
+    if not session.state.live:
+        transaction = await transactions.get(conn, station_id, transaction_id)
+        assert transaction is not None
+        has_stopped = transaction.status == "stopped"
+        until = belonging.counted_until(
+            stopped_at=transaction.stopped_at if has_stopped else None,
+            stop_is_plausible=transaction.stop_plausible,
+            next_begin=await transactions.next_begin(conn, transaction),
+        )
     return MeterContext(
         transaction_id=transaction_id,
         session_id=session.id,
@@ -54,7 +73,9 @@ async def meter_context(conn: Conn, station_id: str, transaction_id: int) -> Met
         sample_interval_s=session.sample_interval_s,
         meter=state,
         charger_started_at=row["transaction_began_at"],
+        register_factor=session.register_factor,
         gaps=_gaps(row),
+        until=until,
     )
 
 
@@ -65,22 +86,47 @@ def _gaps(row: Mapping[str, Any]) -> Gaps:
     return Gaps(sampling.configured_interval_s(configured, wanted), known=is_known)
 
 
-async def unnamed_transaction(conn: Conn, station_id: str, connector_id: int, now: datetime) -> int | None:
-    """The running transaction of a connector whose station has never named one in its readings of the last days."""
-    return await meter_values.unnamed_transaction(conn, station_id, connector_id, now - _NAMING_MEMORY, now)
+async def is_transaction(conn: Conn, station_id: str, transaction_id: int) -> bool:
+    """Whether the station was ever given this transactionId."""
+    return await transactions.get(conn, station_id, transaction_id) is not None
 
 
-async def flush_readings(conn: Conn, batch: Sequence[MeterUpdate]) -> frozenset[int]:
+async def running_on(conn: Conn, station_id: str, connector_id: int, now: datetime) -> tuple[int, bool] | None:
+    """The transaction with a session that runs on a connector, and whether the station names it in its readings now."""
+    return await meter_values.running_on(conn, station_id, connector_id, now - _LONGEST_CHARGE, now)
+
+
+async def flush_readings(conn: Conn, number: FlushNumber, batch: Sequence[MeterUpdate]) -> FlushOutcome:
     """Store readings and bring the sessions' meters up to date; one statement whatever the size of the batch.
 
-    Returns:
-        Positions in ``batch`` whose session was not updated as a live one: it has ended, or the station has
-        connected elsewhere. Their readings are stored; what the caller knows of the session is out of date.
+    The same number may be sent again with the same batch when its outcome is unknown: it is stored once. Sessions that
+    are locked are left out, and their readings with them.
     """
-    stale = await meter_values.flush(conn, batch)
-    if not stale:
-        return _NONE
-    return frozenset(position for position, update in enumerate(batch) if update.session_id in stale)
+    locked, stale = await meter_values.flush_numbered(conn, number, batch)
+    if not locked and not stale:
+        return _ALL_STORED
+    sessions = [update.session_id for update in batch]
+    return FlushOutcome(
+        frozenset(position for position, session in enumerate(sessions) if session in locked),
+        frozenset(position for position, session in enumerate(sessions) if session in stale),
+    )
+
+
+async def store_readings_apart(conn: Conn, update: MeterUpdate) -> bool:
+    """Store readings of which some or all are not counted, and show their session to staff (``update.review``).
+
+    Returns:
+        Whether the session's meter moved as that of a live one.
+    """
+    try:
+        async with conn.transaction():
+            stale = await meter_values.flush(conn, [update])
+    except (psycopg.DataError, psycopg.IntegrityError) as error:
+        await quarantine_readings(conn, update, str(error))
+        return False
+    if update.session_id is not None and update.review:
+        await sessions.flag_once(conn, update.session_id, list(update.review), update.received_at)
+    return update.meter is not None and not stale
 
 
 async def quarantine_readings(conn: Conn, update: MeterUpdate, error: str) -> None:
@@ -106,8 +152,12 @@ async def quarantine_readings(conn: Conn, update: MeterUpdate, error: str) -> No
         await sessions.flag_for_review(conn, update.session_id, ["readings_quarantined"], update.received_at)
 
 
-async def extend_reserve(conn: Conn, session_id: str, epoch: int, now: datetime) -> MeterContext | None:
+async def extend_reserve(
+    conn: Conn, session_id: str, epoch: int, now: datetime, *, measured_at: datetime | None = None
+) -> MeterContext | None:
     """Reserve more for an unlimited session that nears the end of its reserve: what lasts until the next reading.
+
+    ``measured_at``: ``now`` as the caller measures the transaction's time (:meth:`MeterContext.measured`).
 
     Judged by what is stored, not by what the caller saw. Use case: several readings come at once, each from before the
     new reserve, and all ask for it; the first gets it, and the others neither take more nor find the balance empty.
@@ -127,7 +177,7 @@ async def extend_reserve(conn: Conn, session_id: str, epoch: int, now: datetime)
     if context is None:
         return None
     before, amount = context.reserved_amount, ZERO
-    while autostop.decide(context, now).extend:
+    while autostop.decide(context, measured_at or now).extend:
         more = som(min(get_settings().unlimited_reserve_som, client.balance - amount))
         if more <= 0:
             break
@@ -135,7 +185,7 @@ async def extend_reserve(conn: Conn, session_id: str, epoch: int, now: datetime)
         context.reserve(before + amount)
     # What is left is taken also when it does not last: the car draws until the contactor opens.
     await reserve_money(conn, client.id, session.id, amount, number_of_reserve=session.reserve_count + 1, now=now)
-    return None if autostop.decide(context, now).extend else context
+    return None if autostop.decide(context, measured_at or now).extend else context
 
 
 async def sampling_changed(conn: Conn, station_id: str) -> None:
@@ -171,10 +221,16 @@ async def stop_closed(conn: Conn, session_id: str, now: datetime) -> str | None:
     if session is None or session.state.live or session.ocpp_transaction_id is None:
         return None
     transaction = await transactions.get(conn, session.station_id, session.ocpp_transaction_id)
-    if transaction is None or transaction.status == "stopped":
+    if transaction is None:
+        return None
+    if transaction.status == "stopped":
         # Use case: the last reading comes after StopTransaction. Some chargers stop what runs, whatever id is named,
         # and that may be the next driver's charge by now.
+        if transaction.stop_plausible is not False:
+            await sessions.flag_once(conn, session_id, [AFTER_STOP], now)
         return None
+    if await transactions.next_begin(conn, transaction) is not None:
+        return None  # its connector serves another charge
     if await queries.asked_since(conn, session_id, REMOTE_STOP, now - _STOP_AGAIN_AFTER):
         return None
     return await command_stop(conn, session.station_id, session.ocpp_transaction_id, session.id, "system", now)

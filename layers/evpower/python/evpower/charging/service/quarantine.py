@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 
+from evpower.charging import members
 from evpower.charging.models import Session, StopTransaction
 from evpower.charging.repository import quarantine, reviews, sessions, transactions
 from evpower.charging.repository.transactions import Transaction
@@ -14,13 +15,11 @@ from evpower.charging.service.common import lock_with_client
 from evpower.charging.service.settle import BY_QUARANTINED_STOP
 from evpower.charging.service.stop_transaction import end_session
 from evpower.charging.staff_models import DECIDED, USED, AppliedStop, QuarantinedMessage, StopToApply
-from evpower.clock import parse_time
 from evpower.db import Conn
 from evpower.errors import NotFound, SessionNotFound, StateConflict, ValidationFailed
 from evpower.stations import service as stations
 
 STOP = "StopTransaction"
-_MAX_REGISTER_WH = 10**12
 _MAX_WORD = 50
 
 
@@ -199,26 +198,32 @@ async def _chosen(conn: Conn, wish: StopToApply, station_id: str) -> Transaction
 
 def _stop(message: QuarantinedMessage, transaction: Transaction, register: Decimal | None) -> StopTransaction:
     """The message as if it had named the transaction; what it says unreadably is left out."""
-    payload = message.payload
-    said = payload.get("meterStop")
-    if register is None and type(said) is int:
-        register = Decimal(said)
+    if register is None:
+        register = members.register(message.payload.get("meterStop"))
     if message.action != STOP:
         raise NotApplicable(f"only a StopTransaction can be applied, this is {message.action}")
-    if register is None or abs(register) > _MAX_REGISTER_WH:
+    if register is None or abs(register) > members.MAX_REGISTER_WH:
         raise ValidationFailed("the message has no usable register: give meter_stop, in Wh", field="meter_stop")
     # Use case: it came again after the charge had begun. By its first receipt nothing can have been delivered.
     began = min(transaction.started_at, transaction.received_at)
     received_at = message.received_at if message.received_at >= began else message.last_received_at
-    timestamp, reason, tag = (payload.get(name) for name in ("timestamp", "reason", "idTag"))
+    return read_stop(message, transaction, register, received_at)
+
+
+def read_stop(
+    message: QuarantinedMessage, transaction: Transaction, register: Decimal | None, received_at: datetime
+) -> StopTransaction:
+    """A message put aside, member by member, as if it had named the transaction."""
+    payload = message.payload
+    reason, tag = members.words(payload.get("reason")), members.words(payload.get("idTag"))
     return StopTransaction(
         station_id=message.station_id,
         transaction_id=transaction.id,
         meter_stop_wh=register,
-        stopped_at=(parse_time(timestamp) if isinstance(timestamp, str) else None) or received_at,
+        stopped_at=members.moment(payload.get("timestamp")),
         received_at=received_at,
         epoch=0,
-        reason=reason[:_MAX_WORD] if isinstance(reason, str) else None,
-        id_tag=tag[:_MAX_WORD] if isinstance(tag, str) else None,
+        reason=reason[:_MAX_WORD] if reason is not None else None,
+        id_tag=tag[:_MAX_WORD] if tag is not None else None,
         raw=payload,
     )

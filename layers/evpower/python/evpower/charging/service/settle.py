@@ -6,9 +6,9 @@ from decimal import Decimal
 from evpower import metrics
 from evpower.accounts import service as accounts
 from evpower.accounts.models import Client, LedgerType, Movement
-from evpower.charging import settlement
-from evpower.charging.models import Session, SessionState
-from evpower.charging.repository import sessions
+from evpower.charging import estimate, settlement
+from evpower.charging.models import BY_CARD, Session, SessionState
+from evpower.charging.repository import sessions, transactions
 from evpower.db import Conn
 from evpower.notifications import service as notifications
 from evpower.pricing import service as pricing
@@ -18,6 +18,7 @@ BY_TRANSACTION = "stop_transaction"
 """Source of a settlement that StopTransaction causes: no other knows when the session really ended."""
 BY_QUARANTINED_STOP = "quarantined_stop"
 """The same, when staff say which transaction the message belongs to."""
+_BY_STOP = (BY_TRANSACTION, BY_QUARANTINED_STOP, BY_CARD)
 
 _START_FAILURES = ("NO_CONNECTION", "start_rejected")
 
@@ -47,6 +48,7 @@ async def settle(
     if not first and outcome.movement == 0 and outcome.written_off == written_off_before and state is session.state:
         await sessions.mark_energy_settled(conn, session.id)  # e.g. a few Wh more within the same tyiyn
         return session
+    await _flag_doubts(conn, session, now, first=first)
     revision = session.settlement_revision + 1
     if outcome.movement != 0:
         await accounts.move(conn, _movement(session, outcome.movement, revision, source))
@@ -67,15 +69,13 @@ async def settle(
         reason=reason,
         initiator=initiator,
         stopped_at=stopped_at,
-        by_transaction=source in (BY_TRANSACTION, BY_QUARANTINED_STOP),
+        by_transaction=source in _BY_STOP,
         now=now,
     )
+    if session.ocpp_transaction_id is not None:
+        await transactions.end_without_stop(conn, session.ocpp_transaction_id, source, now)
     await pricing.record_promo_use(
-        conn,
-        session.price,
-        client_id=client.id,
-        session_id=session.id,
-        discount=bill.discount_amount,
+        conn, session.price, client_id=client.id, session_id=session.id, discount=bill.discount_amount
     )
     await stations.release_connector(conn, session.id)
     _count(session, outcome, first=first, state=state, reason=reason, written_off_before=written_off_before)
@@ -84,6 +84,38 @@ async def settle(
     settled = await sessions.get(conn, session.id)
     assert settled is not None
     return settled
+
+
+async def _flag_doubts(conn: Conn, session: Session, now: datetime, *, first: bool) -> None:
+    """Mark a bill that no register, or one that cannot be right, stands behind; propose what may mend it.
+
+    Use case: the station's registers count kWh. Staff confirm that by ``PUT /admin/stations/{station_id}`` with
+    ``register_factor``; until then nothing is multiplied.
+    """
+    state = session.meter()
+    doubts = () if state is None else estimate.doubts(state)
+    if state is None or not doubts:
+        return
+    await sessions.flag_for_review(conn, session.id, list(doubts), now)
+    power_wh = state.memory.power_wh if state.memory is not None else Decimal(0)
+    if not (first and session.register_factor == 1 and estimate.BELOW_POWER in doubts):
+        return
+    if not estimate.counts_kwh(state.energy_wh, power_wh):
+        return
+    await stations.add_event(
+        conn,
+        session.station_id,
+        "register_unit_suspected",
+        now,
+        severity="warning",
+        connector=session.connector_id,
+        payload={
+            "session_id": session.id,
+            "register_wh": str(state.energy_wh),
+            "power_wh": str(power_wh),
+            "proposed_register_factor": estimate.KWH_IN_WH,
+        },
+    )
 
 
 def _count(

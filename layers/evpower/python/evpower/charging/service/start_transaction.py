@@ -19,7 +19,7 @@ from evpower.charging.models import (
 )
 from evpower.charging.repository import sessions, transactions
 from evpower.charging.repository.transactions import Transaction
-from evpower.charging.service.common import command_stop, fence, lock_with_client
+from evpower.charging.service.common import command_stop, fence, lock_with_client, unreadable_reasons
 from evpower.charging.service.meter_updates import meter_context
 from evpower.charging.service.replayed_card import open_ended_session
 from evpower.charging.service.start import open_session, reserve_money
@@ -90,6 +90,7 @@ async def start_transaction(conn: Conn, message: StartTransaction) -> Transactio
         command_id = await command_stop(conn, message.station_id, transaction.id, bound, "system", message.received_at)
         if bound is None:
             await transactions.flag_for_review(conn, transaction.id, f"started with tag {verdict.status}")
+    await _flag_unreadable(conn, message, transaction.id, session)
     if session is not None and verdict.live:
         await _await_first_reading(conn, session, transaction.id, message.received_at)
         metrics.emit_after_commit({"ChargingsStarted": 1}, Source=session.start_source)
@@ -113,14 +114,27 @@ async def start_transaction(conn: Conn, message: StartTransaction) -> Transactio
     )
 
 
+async def _flag_unreadable(conn: Conn, message: StartTransaction, transaction_id: int, session: Session | None) -> None:
+    """Somebody has to look at what was replaced."""
+    if not message.unreadable:
+        return
+    reasons = unreadable_reasons("start", message.unreadable)
+    if session is not None:
+        await sessions.flag_for_review(conn, session.id, reasons, message.received_at)
+    else:
+        await transactions.flag_for_review(conn, transaction_id, ", ".join(reasons))
+
+
 async def _record(conn: Conn, message: StartTransaction, card: TagVerdict | None) -> tuple[Transaction, bool]:
     """The transaction of the message, and whether it is a new one. ``card``: the verdict, unless the app started it."""
     transaction, created = await transactions.insert(conn, message)
     # The tag of an app session is for one transaction, so an equal content is always that one.
     if created or card is None:
         return transaction, created
-    if repeats.is_another_charge(transaction, message.message_id) or (
-        repeats.may_be_another_attempt(transaction, message.message_id) and await _would_begin(conn, message, card)
+    told_time = "timestamp" not in message.unreadable
+    if repeats.is_another_charge(transaction, message.message_id, told_time=told_time) or (
+        repeats.may_be_another_attempt(transaction, message.message_id, told_time=told_time)
+        and await _would_begin(conn, message, card)
     ):
         return await transactions.insert_again(conn, message, transaction.repetition + 1)
     return transaction, False
@@ -203,12 +217,15 @@ async def _begin(
     now = message.received_at
     began_at = message.started_at if session.created_at <= message.started_at <= now else else_at or now
     overdue = timedelta(seconds=OVERDUE_INTERVALS * session.sample_interval_s)
+    station = await stations.resolve(conn, session.station_id)
+    factor = station.register_factor if station is not None else 1
     await sessions.begin_transaction(
         conn,
         session.id,
         transaction_id=transaction_id,
         connector_id=message.connector_id,
-        meter=meter.begin(message.meter_start_wh, began_at, message.started_at),
+        meter=meter.begin(message.meter_start_wh * factor, began_at, message.started_at),
+        register_factor=factor,
         began_at=began_at,
         auto_stop_at=now + overdue if state is SessionState.CHARGING else None,
         state=state,

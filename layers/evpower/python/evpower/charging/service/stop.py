@@ -8,7 +8,9 @@ from evpower.charging import meter
 from evpower.charging.models import EndReason, Session, SessionState, StopRequested
 from evpower.charging.repository import sessions, transactions
 from evpower.charging.service.common import ask_to_stop, lock_with_client
+from evpower.charging.service.set_aside import end_by_set_aside_stop
 from evpower.charging.service.settle import settle
+from evpower.charging.service.waiting_stops import use_waiting_stop
 from evpower.db import Conn
 from evpower.errors import Forbidden
 
@@ -104,11 +106,18 @@ async def remote_stop_rejected(conn: Conn, session_id: str, now: datetime) -> No
 async def settle_from_last_reading(
     conn: Conn, session_id: str, *, source: str, reason: EndReason | str, initiator: str, now: datetime
 ) -> Session:
-    """Close a session whose StopTransaction may never come. Time is billed up to the last reading only."""
+    """Close a session whose StopTransaction may never come. Time is billed up to the last reading only.
+
+    One that came and was put aside is used, if it can be no other's.
+    """
     client, session = await lock_with_client(conn, session_id)
     if not session.state.live:
         return session
-    ended = session.last_meter_at or session.charging_started_at or now
+    ended = await use_waiting_stop(conn, client, session, f"the session ended ({source})", now)
+    ended = ended or await end_by_set_aside_stop(conn, client, session, initiator=initiator, now=now)
+    if ended is not None:
+        return ended
+    last_reading_at = session.last_meter_at or session.charging_started_at or now
     return await settle(
         conn,
         client,
@@ -117,7 +126,7 @@ async def settle_from_last_reading(
         reason=str(reason),
         initiator=initiator,
         minutes=await reading_minutes(conn, session),
-        stopped_at=ended,
+        stopped_at=last_reading_at,
         now=now,
     )
 

@@ -1,7 +1,7 @@
 -- How far the ledger audit has come, and what it finds new and unfinished rows by (docs/decisions/0020).
 
 CREATE TABLE ledger_audit_progress (
-    only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+    audit text PRIMARY KEY, -- 'ledger'
     runs bigint NOT NULL DEFAULT 0,
     after_client text NOT NULL DEFAULT '', -- the last client looked at; '' at the begin of a lap
     lap_began_at timestamptz NOT NULL DEFAULT now(),
@@ -15,8 +15,8 @@ CREATE TABLE ledger_audit_progress (
     findings text[] NOT NULL DEFAULT '{}',
     suspects text[] NOT NULL DEFAULT '{}'
 );
-INSERT INTO ledger_audit_progress (last_entry, earlier_entry)
-SELECT newest, newest FROM (SELECT coalesce(max(id), 0) AS newest FROM payment_transactions_odengi) l;
+INSERT INTO ledger_audit_progress (audit, last_entry, earlier_entry)
+SELECT 'ledger', newest, newest FROM (SELECT coalesce(max(id), 0) AS newest FROM payment_transactions_odengi) l;
 
 SELECT evpower_protect_table('ledger_audit_progress');
 

@@ -143,14 +143,14 @@ async def store_value(conn: Conn, station_id: str, key: str, value: str, now: da
     """The key's new value; keys are case-insensitive (OCPP 1.6 section 5.3), and one that was never read stays away."""
     await conn.execute(
         """UPDATE ocpp_configuration SET value = %s, read_at = %s, is_unknown = false
-            WHERE station_id = %s AND lower(key) = lower(%s)""",
+            WHERE station_id = %s AND key_folded = lower(%s)""",
         (value, now, station_id, key),
     )
 
 
 async def configuration(conn: Conn, station_id: str) -> dict[str, str]:
     cursor = await conn.execute(
-        "SELECT lower(key) AS key, value FROM ocpp_configuration WHERE station_id = %s AND value IS NOT NULL",
+        "SELECT key_folded AS key, value FROM ocpp_configuration WHERE station_id = %s AND value IS NOT NULL",
         (station_id,),
     )
     return {row["key"]: row["value"] for row in await cursor.fetchall()}
@@ -191,3 +191,12 @@ async def add_event(
                     ORDER BY e.received_at DESC, e.id DESC LIMIT 1)""",
         values,
     )
+
+
+async def had_event(conn: Conn, station_id: str, event: str, since: datetime) -> bool:
+    """Whether the station has an event of this type received after ``since``."""
+    cursor = await conn.execute(
+        "SELECT FROM station_events WHERE station_id = %s AND type = %s AND received_at > %s LIMIT 1",
+        (station_id, event, since),
+    )
+    return await cursor.fetchone() is not None

@@ -1,11 +1,13 @@
 """Station rows: addressing, the connection, liveness, boot, credentials."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import datetime
 
 from psycopg.types.json import Jsonb
 
 from evpower.db import Conn
+from evpower.stations.hearing import CLOCK_AHEAD, Silence
 from evpower.stations.models import (
     AdminStatus,
     Admission,
@@ -104,7 +106,8 @@ async def claim_connection(
            SET connection_epoch = c.epoch, connected_instance = %(instance)s, connected_at = %(now)s,
                ocpp_protocol = coalesce(%(protocol)s, s.ocpp_protocol),
                connection_security = coalesce(%(security)s, s.connection_security),
-               last_heartbeat_at = greatest(s.last_heartbeat_at, %(now)s),
+               last_heartbeat_at = CASE WHEN s.last_heartbeat_at > %(ahead)s THEN %(now)s
+                                        ELSE greatest(s.last_heartbeat_at, %(now)s) END,
                is_available = (s.registration_status = 'accepted'), updated_at = now()
           FROM claimed c WHERE s.id = c.id
         RETURNING s.connection_epoch""",
@@ -113,6 +116,7 @@ async def claim_connection(
             "instance": instance,
             "protocol": protocol,
             "now": now,
+            "ahead": now + CLOCK_AHEAD,
             "security": security,
             "version": credentials_version,
         },
@@ -148,10 +152,11 @@ async def resume_connections(conn: Conn, epochs: Mapping[str, int], instance: st
     )
 
 
-async def touch(conn: Conn, seen: Mapping[str, datetime]) -> list[StationRef]:
+async def touch(conn: Conn, seen: Mapping[str, datetime], ahead: datetime) -> list[StationRef]:
     """Flush the last signs of life of many stations; those that come back as available are returned.
 
-    Rows are locked in the order of their ids, so that two instances flushing the same stations cannot deadlock.
+    What is stored after ``ahead`` was written before the clock stepped back, and is replaced. Rows are locked in the
+    order of their ids, so that two instances flushing the same stations cannot deadlock.
     """
     names = sorted(seen)
     cursor = await conn.execute(
@@ -162,27 +167,35 @@ async def touch(conn: Conn, seen: Mapping[str, datetime]) -> list[StationRef]:
                  WHERE s.id IN (SELECT id FROM beat) ORDER BY s.id FOR UPDATE),
              changed AS (
                 UPDATE stations s
-                   SET last_heartbeat_at = greatest(s.last_heartbeat_at, b.seen_at),
+                   SET last_heartbeat_at = CASE WHEN s.last_heartbeat_at > %s THEN b.seen_at
+                                                ELSE greatest(s.last_heartbeat_at, b.seen_at) END,
                        is_available = s.registration_status = 'accepted'
                   FROM beat b JOIN locked l ON l.id = b.id WHERE s.id = b.id
                 RETURNING s.id, s.location_id, s.is_available)
         SELECT c.id AS station_id, c.location_id
           FROM changed c JOIN locked l ON l.id = c.id WHERE c.is_available AND NOT l.is_available ORDER BY c.id""",
-        (names, [seen[name] for name in names]),
+        (names, [seen[name] for name in names], ahead),
     )
     return [StationRef(**row) async for row in cursor]
 
 
-async def mark_silent(conn: Conn, seen_before: datetime, limit: int) -> list[StationRef]:
-    """Make up to ``limit`` stations unavailable that nobody has heard of since ``seen_before``."""
+async def mark_silent(conn: Conn, silent: Silence, limit: int) -> list[StationRef]:
+    """Make up to ``limit`` stations unavailable that nobody has heard of although they could have been heard.
+
+    A last sign of life from before the clock stepped back becomes one that is just too old.
+    """
     cursor = await conn.execute(
         """
         WITH silent AS (
                 SELECT id FROM stations
-                 WHERE is_available AND (last_heartbeat_at IS NULL OR last_heartbeat_at <= %s)
-                 ORDER BY last_heartbeat_at NULLS FIRST LIMIT %s FOR UPDATE SKIP LOCKED),
+                 WHERE is_available
+                   AND (last_heartbeat_at IS NULL OR last_heartbeat_at <= %(since)s OR last_heartbeat_at > %(ahead)s)
+                   AND coalesce(evpower_holder_since(connected_instance, %(hears_at)s, %(ahead)s) <= %(since)s, true)
+                 ORDER BY last_heartbeat_at NULLS FIRST LIMIT %(limit)s FOR UPDATE SKIP LOCKED),
              changed AS (
                 UPDATE stations s SET is_available = false, connected_instance = NULL, connected_at = NULL,
+                       last_heartbeat_at = CASE WHEN last_heartbeat_at > %(since)s THEN %(since)s
+                                                ELSE last_heartbeat_at END,
                        updated_at = now()
                   FROM silent WHERE s.id = silent.id
                 RETURNING s.id, s.location_id, s.last_heartbeat_at),
@@ -190,7 +203,7 @@ async def mark_silent(conn: Conn, seen_before: datetime, limit: int) -> list[Sta
                 INSERT INTO station_events (station_id, type, severity, payload)
                 SELECT id, 'offline', 'warning', jsonb_build_object('last_seen', last_heartbeat_at) FROM changed)
         SELECT id AS station_id, location_id FROM changed ORDER BY id""",
-        (seen_before, limit),
+        {**asdict(silent), "limit": limit},
     )
     return [StationRef(**row) async for row in cursor]
 
