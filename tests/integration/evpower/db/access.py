@@ -215,6 +215,7 @@ TABLES: Final[dict[str, Access]] = {
     "station_certificates": Access("own", update="own"),
     "installed_certificates": Access("own"),
     # bookkeeping
+    "ledger_audit_progress": Access(),
     "audit_logs": Access("", "caller system first_admin"),
     "push_outbox": Access("what_it_has_just_added", "caller staff"),
     "used_nonces": Access("system", "system", "system"),

@@ -79,6 +79,7 @@ INSERT INTO push_subscriptions (id, user_id, endpoint, p256dh_key, auth_key)
 INSERT INTO used_nonces VALUES ('mine', now());
 INSERT INTO rate_counters (bucket, window_start) VALUES ('mine', now());
 INSERT INTO idempotency_keys (scope, key, fingerprint) VALUES ('mine', 'k', 'f');
+INSERT INTO ledger_audit_progress (audit) VALUES ('mine');
 """
 THEIRS = {"mine": "theirs", "first-admin": "second-admin", "'active'": "'inactive'"}
 
