@@ -9,6 +9,7 @@ import pytest
 
 from evpower.charging import service
 from evpower.charging.models import Session, SessionState
+from evpower.charging.staff_models import StopToApply
 from evpower.clock import FrozenClock
 from evpower.config import Settings
 from evpower.db import Conn, PooledDatabase
@@ -133,6 +134,23 @@ async def test_the_register_of_the_stop_once_more_is_no_reason_to_look(scene: Sc
     assert not (await scene.session(session_id)).needs_review
     kept = await scene.row("SELECT count(*) AS n FROM ocpp_meter_values WHERE session_id = %s", session_id)
     assert kept["n"] == 2
+
+
+async def test_an_instance_that_has_not_heard_of_the_stop_moves_nothing(scene: Scene) -> None:
+    """Staff applied a stop that had been put aside; the charge is still in the memory of the socket tier."""
+    session_id, transaction = await scene.begin(A, 0)
+    scene.driver.wait(minutes=30)
+    await scene.charger.read(1, 500, transaction=transaction)
+    await scene.charger.stop(-1, 600)
+    message = await scene.row("SELECT id FROM quarantined_messages")
+    wish = StopToApply(message["id"], transaction, None, None, "as the driver said", "staff-1")
+    await scene.driver.run(lambda conn: service.apply_quarantined_stop(conn, wish, scene.driver.now))
+    scene.driver.wait(minutes=1)
+    await scene.charger.read(1, 700, transaction=transaction)
+    assert (await scene.session(session_id)).energy_wh == 600
+    assert await scene.reasons(session_id) == ["readings_after_stop"]
+    await scene.quiet()
+    assert (await scene.session(session_id)).final_amount == Decimal("6.00")
 
 
 async def test_staff_who_closed_the_review_are_not_asked_again_for_each_late_reading(scene: Scene) -> None:
