@@ -9,11 +9,13 @@ import asyncio
 import threading
 from collections.abc import Iterable
 from concurrent.futures import CancelledError
+from functools import partial
 from typing import TYPE_CHECKING
 
 from evpower.commands.queue import CommandMessage, UnreadableMessage, make_sqs_client
 from evpower.config import Settings
 from evpower.logging import get_logger
+from socket_tier.background import STEP_S, Background
 from socket_tier.dispatcher import Dispatcher
 from socket_tier.registry import Registry
 
@@ -41,14 +43,16 @@ class CommandConsumer:
         *,
         receivers: int = RECEIVERS,
         long_poll_s: int = LONG_POLL_S,
+        background: Background | None = None,
     ) -> None:
         self._settings = settings
         self._registry = registry
         self._dispatcher = dispatcher
         self._receivers = receivers
         self._long_poll_s = long_poll_s
+        self._background = background or Background()
         self._stop = threading.Event()
-        self._threads: list[threading.Thread] = []
+        self._threads: dict[int, threading.Thread] = {}
         self._failing: set[int] = set()
         dispatcher.queue_degraded = lambda: self.degraded
 
@@ -61,18 +65,23 @@ class CommandConsumer:
         """Start receiving. Needs the running event loop."""
         loop = asyncio.get_running_loop()
         for number in range(self._receivers):
-            # Daemon threads: a long poll under way must not hold the process after the shutdown time.
-            thread = threading.Thread(
-                target=self._receive_forever, args=(loop, number), name=f"commands-{number}", daemon=True
-            )
-            thread.start()
-            self._threads.append(thread)
+            self._background.register(_name(number), partial(self._begin, loop, number))
+            self._begin(loop, number)
+
+    def _begin(self, loop: asyncio.AbstractEventLoop, number: int) -> None:
+        # Daemon threads: a long poll under way must not hold the process after the shutdown time. One that stands is
+        # left to itself, as nothing can end it; it ends when it sees that another has its number.
+        thread = threading.Thread(target=self._receive_forever, args=(loop, number), name=_name(number), daemon=True)
+        self._threads[number] = thread
+        thread.start()
 
     async def stop(self) -> None:
         """Finish the polls under way (at most one long poll) and stop."""
         self._stop.set()
         patience = self._long_poll_s + 3
-        await asyncio.gather(*(asyncio.to_thread(thread.join, patience) for thread in self._threads))
+        await asyncio.gather(*(asyncio.to_thread(thread.join, patience) for thread in self._threads.values()))
+        for number in self._threads:
+            self._background.works.pop(_name(number), None)
 
     # --- one message --------------------------------------------------------------------------------------------
 
@@ -120,11 +129,13 @@ class CommandConsumer:
 
     def _receive_forever(self, loop: asyncio.AbstractEventLoop, number: int) -> None:
         client: SQSClient | None = None
-        while not self._stop.is_set():
+        work = self._background.works[_name(number)]
+        while not self._stop.is_set() and self._threads[number] is threading.current_thread():
             try:
-                if client is None:
-                    client = make_sqs_client(self._settings, read_timeout_s=self._long_poll_s + 5)
-                self._receive_once(client, loop)
+                with work.step_of_thread():
+                    if client is None:
+                        client = make_sqs_client(self._settings, read_timeout_s=self._long_poll_s + 5)
+                    self._receive_once(client, loop)
                 self._failing.discard(number)
             except Exception as error:
                 if loop.is_closed() or isinstance(error, CancelledError):
@@ -145,9 +156,13 @@ class CommandConsumer:
         messages = answer.get("Messages", [])
         if not messages:
             return
-        done = asyncio.run_coroutine_threadsafe(self._handle_batch(messages), loop).result()
+        done = asyncio.run_coroutine_threadsafe(self._handle_batch(messages), loop).result(STEP_S)
         if done:
             client.delete_message_batch(
                 QueueUrl=url,
                 Entries=[{"Id": str(index), "ReceiptHandle": receipt} for index, receipt in enumerate(done)],
             )
+
+
+def _name(number: int) -> str:
+    return f"command queue {number}"

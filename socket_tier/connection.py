@@ -83,7 +83,8 @@ class ChargerConnection:
         self.last_seen = time.monotonic()
         self._link = link
         self._call_timeout_s = call_timeout_s
-        self._queue: deque[tuple[Call | BadFrame, bytes]] = deque()
+        # With the time since when a frame has waited for its answer, where it was handled before.
+        self._queue: deque[tuple[Call | BadFrame, bytes, float | None]] = deque()
         self._queued_bytes = 0
         self._holding = False
         self._quick_call: tuple[rpc.MessageId, str, bytes, float] | None = None  # on the quick path at this moment
@@ -155,7 +156,7 @@ class ChargerConnection:
             await self.drained()
 
     def _enqueue(self, frame: Call | BadFrame, data: bytes) -> None:
-        self._queue.append((frame, data))
+        self._queue.append((frame, data, None))
         self._queued_bytes += len(data)
         if len(self._queue) >= MAX_QUEUED_CALLS or self._queued_bytes > MAX_QUEUED_BYTES:
             self._holding = True
@@ -194,7 +195,7 @@ class ChargerConnection:
         if isinstance(result, Exception):
             frame = rpc.parse(data)
             assert isinstance(frame, Call)
-            self._queue.appendleft((frame, data))
+            self._queue.appendleft((frame, data, started))
             self._queued_bytes += len(data)
         else:
             self._conclude(message_id, action, data, rpc.result_frame(message_id, result), started, is_json=True)
@@ -208,13 +209,13 @@ class ChargerConnection:
     async def _work(self) -> None:
         try:
             while self._queue:
-                frame, data = self._queue.popleft()
+                frame, data, since = self._queue.popleft()
                 self._queued_bytes -= len(data)
                 if self._holding and len(self._queue) < MAX_QUEUED_CALLS // 2:
                     self._holding = False
                     self._link.resume()
                 await self._wait_for_turn(frame.action or "")
-                await self._handle(frame, data)
+                await self._handle(frame, data, since)
         except Exception:
             log.exception("connection worker failed", extra={"station_id": self.station_id})
         finally:
@@ -240,15 +241,15 @@ class ChargerConnection:
         route = self.dialect.routes.get(action or "")
         return route is not None and route.of_the_moment
 
-    async def _handle(self, frame: Call | BadFrame, data: bytes) -> None:
-        started = time.monotonic()
+    async def _handle(self, frame: Call | BadFrame, data: bytes, since: float | None) -> None:
+        started = since or time.monotonic()
         repeated = None if self._is_of_the_moment(frame.action) else self._repeats.answer_to(frame.id, data)
         if repeated is not None:
             self._send(repeated)
             self._note(frame, data, repeated, started)
             return
         try:
-            answer = await self._answer(frame)
+            answer = await self._answer(frame, started)
         except Exception as error:
             # Whatever goes wrong outside the handler: the charger must not wait in vain, nor the messages behind.
             route = self.dialect.routes.get(frame.action or "")
@@ -288,8 +289,8 @@ class ChargerConnection:
             error = UNANSWERED if answer is None else None
             self.log.note(IN, frame.action, frame.id, data, answer, error, took)
 
-    async def _answer(self, frame: Call | BadFrame) -> bytes | None:
-        """The frame that answers ``frame``; None when there must be no answer."""
+    async def _answer(self, frame: Call | BadFrame, since: float) -> bytes | None:
+        """The frame that answers ``frame``, which has waited ``since`` then; None when there must be no answer."""
         inbound = self.charger.inbound = Inbound(
             str(frame.id).replace("\0", ""),  # may be stored
             frame.payload,
@@ -311,7 +312,7 @@ class ChargerConnection:
         if checked.fault is not None:
             return await self._on_fault(route, frame, frame.payload, checked.fault.code, checked.fault.description)
         self.charger.inbound = dataclasses.replace(inbound, lost=checked.lost)
-        return await self._durably(route, frame, checked.payload)
+        return await self._durably(route, frame, checked.payload, since)
 
     async def _on_fault(
         self, route: Route, frame: Call | BadFrame, payload: Any, code: str, description: str
@@ -325,13 +326,24 @@ class ChargerConnection:
 
         return await self._durably(Route(keep, route.durability), frame, payload)
 
-    async def _durably(self, route: Route, frame: Call | BadFrame, payload: Any) -> bytes | None:
-        """Run the handler; while the database is away, again and again for as long as the route allows."""
-        deadline = time.monotonic() + (COMMIT_PATIENCE_S if route.durability is Durability.COMMIT else RETRY_PATIENCE_S)
+    async def _durably(
+        self, route: Route, frame: Call | BadFrame, payload: Any, since: float | None = None
+    ) -> bytes | None:
+        """Run the handler; while the database is away, again and again for as long as the route allows.
+
+        The patience ends also while the handler waits: it is cancelled, and what it did is unknown.
+        """
+        patience = COMMIT_PATIENCE_S if route.durability is Durability.COMMIT else RETRY_PATIENCE_S
+        deadline = (since or time.monotonic()) + patience
         pause = 0.1
         while True:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return await self._give_up(route, frame, payload, TimeoutError("no commit in time"), away=True)
+            limit = asyncio.timeout(left)
             try:
-                result = await route.handler(self.charger, payload)
+                async with limit:
+                    result = await route.handler(self.charger, payload)
                 self.dialect.schemas.require_response(frame.action or "", result)
                 return rpc.result_frame(frame.id, result)
             except CallFault as fault:
@@ -341,7 +353,7 @@ class ChargerConnection:
                 await self.close(REPLACED, "replaced by a newer connection of this station")
                 return None
             except Exception as error:
-                away = is_unavailable(error)
+                away = is_unavailable(error) or limit.expired()
                 if away and route.durability is not Durability.NONE and time.monotonic() + pause < deadline:
                     if self._closed:
                         return None

@@ -22,6 +22,7 @@ from evpower.ids import correlation_id
 from evpower.logging import get_logger
 from evpower.metrics import emit
 from evpower.stations import service as stations
+from socket_tier.background import Background, Work
 from socket_tier.call_failures import CallFailed, CallRefused, CallTimedOut, ConnectionGone
 from socket_tier.dialect import Outcome, OutcomeHook
 from socket_tier.registry import Registry, StationConnection
@@ -79,6 +80,7 @@ class Dispatcher:
         call_timeout_s: float = CALL_TIMEOUT_S,
         poll_s: float = POLL_S,
         poll_degraded_s: float = POLL_DEGRADED_S,
+        background: Background | None = None,
     ) -> None:
         self._database = database
         self._registry = registry
@@ -89,7 +91,7 @@ class Dispatcher:
         self._poll_degraded_s = poll_degraded_s
         self._lines: dict[str, list[str]] = {}  # station -> command ids waiting, the running one first
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._poller: asyncio.Task[None] | None = None
+        self._background = background or Background()
         self._stopping = False
         self.queue_degraded: Callable[[], bool] = lambda: False
         registry.on_hand_off = self.submit
@@ -99,14 +101,12 @@ class Dispatcher:
 
     def start(self) -> None:
         """Start the poll for queued commands."""
-        self._poller = asyncio.get_running_loop().create_task(self._poll_forever())
+        self._background.start("command poll", self._poll_forever)
 
     async def stop(self, patience_s: float = 5.0) -> None:
         """Take no new command, let running ones end for ``patience_s``; the rest is left to lease and sweep."""
         self._stopping = True
-        if self._poller is not None:
-            self._poller.cancel()
-            await asyncio.gather(self._poller, return_exceptions=True)
+        await self._background.stop("command poll")
         for waiting in self._lines.values():
             del waiting[1:]  # not claimed: stays queued for the instance that the station connects to next
         if self._tasks:
@@ -316,7 +316,7 @@ class Dispatcher:
 
     # --- poll ---------------------------------------------------------------------------------------------------
 
-    async def _poll_forever(self) -> None:
+    async def _poll_forever(self, work: Work) -> None:
         """Find queued commands that no message brought: often while Redis or SQS is away, else as a safety net."""
         polled = time.monotonic()
         while True:
@@ -324,16 +324,17 @@ class Dispatcher:
             degraded = self._registry.degraded or self.queue_degraded()
             if degraded or time.monotonic() - polled >= self._poll_s:
                 polled = time.monotonic()
-                await self._guarded(self._poll())
+                await self._guarded(self._poll(work))
 
-    async def _poll(self) -> None:
-        epochs = self._registry.local_epochs()
-        if not epochs:
-            return
-        if self._registry.degraded:
-            newer = await self._database.run(lambda conn: service.newer_epochs(conn, epochs))
-            self._registry.drop_stale(newer)
-        await self.drain(*epochs)
+    async def _poll(self, work: Work) -> None:
+        async with work.step():
+            epochs = self._registry.local_epochs()
+            if not epochs:
+                return
+            if self._registry.degraded:
+                newer = await self._database.run(lambda conn: service.newer_epochs(conn, epochs))
+                self._registry.drop_stale(newer)
+            await self.drain(*epochs)
 
     def _spawn(self, work: Awaitable[None]) -> None:
         task = asyncio.get_running_loop().create_task(self._guarded(work))

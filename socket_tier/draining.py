@@ -18,6 +18,7 @@ log = get_logger(__name__)
 
 POLL_S = 10.0
 TIMEOUT_S = 5.0
+WITHIN_S = 25.0  # every attempt of both questions
 _METADATA = "ECS_CONTAINER_METADATA_URI_V4"
 
 
@@ -39,8 +40,9 @@ class TargetWatch:
         address = ""
         while True:
             try:
-                address = address or await self._own_address()
-                state = await asyncio.to_thread(self._state, address)
+                async with asyncio.timeout(WITHIN_S):
+                    address = address or await self._own_address()
+                    state = await asyncio.to_thread(self._state, address)
             except Exception as error:  # the process serves its chargers whatever AWS answers
                 if not self._is_failing:
                     log.warning("the load balancer's view is unknown", extra={"error": str(error)})

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Protocol
 
 from evpower.logging import get_logger
+from socket_tier.background import STEP_S, Work
 from socket_tier.unavailable import is_unavailable
 
 log = get_logger(__name__)
@@ -69,14 +70,14 @@ class Liveness:
         """Whether signs of life reach the database: lately one flush did, or there was nothing to store."""
         return time.monotonic() - self._stored_at < 2 * self._flush_interval_s + 15
 
-    async def run(self) -> None:
+    async def run(self, work: Work) -> None:
         """Look after the sockets until cancelled."""
         while True:
             await asyncio.sleep(min(self._ping_interval_s / 4, self._flush_interval_s, 5.0))
             self.tick(time.monotonic())
             if time.monotonic() - self._last_flush >= self._flush_interval_s:
                 self._last_flush = time.monotonic()
-                await self.flush()
+                await self.flush(work)
 
     def tick(self, now: float) -> None:
         """Ping the quiet sockets and close the dead ones."""
@@ -90,7 +91,7 @@ class Liveness:
                 socket.last_ping = now
                 self._spawn(socket.ping())
 
-    async def flush(self) -> None:
+    async def flush(self, work: Work | None = None) -> None:
         """Store the signs of life that are newer than the stored ones, in one statement for all stations."""
         now = time.monotonic()
         seen = {socket.station_id: socket.last_seen for socket in self._living()}
@@ -99,9 +100,10 @@ class Liveness:
             self._stored_at = now
             return
         try:
-            await self._touch(news)
+            async with (work or Work("once")).step():
+                await self._touch(news)
         except Exception as error:
-            if not is_unavailable(error):
+            if not (is_unavailable(error) or isinstance(error, TimeoutError)):
                 log.exception("signs of life not stored")
             return
         self._flushed, self._stored_at = seen, now
@@ -109,7 +111,8 @@ class Liveness:
     def _spawn(self, work: Awaitable[None]) -> None:
         async def run() -> None:
             try:
-                await work
+                async with asyncio.timeout(STEP_S):
+                    await work
             except Exception as error:  # a socket that breaks while it is pinged or closed is what this is about
                 log.debug("socket broke", extra={"error": str(error)})
 

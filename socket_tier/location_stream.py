@@ -20,9 +20,9 @@ from evpower.db import Database
 from evpower.logging import get_logger
 from evpower.realtime.events import Event
 from evpower.realtime.service import CHANNEL, changed_stations
+from socket_tier.background import Background, Work
 from socket_tier.status_board import StatusBoard
 from socket_tier.stream_client import StreamClient
-from socket_tier.tasks import cancel_all
 from socket_tier.unavailable import is_unavailable
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ class LocationStream:
         reread_s: float = REREAD_S,
         reread_degraded_s: float = REREAD_DEGRADED_S,
         sockets_per_address: int = SOCKETS_PER_ADDRESS,
+        background: Background | None = None,
     ) -> None:
         """``redis`` is used for the subscription alone: its socket timeout must exceed 5 s."""
         self._origins = frozenset(origin.rstrip("/").lower() for origin in settings.cors_origin_list)
@@ -81,19 +82,19 @@ class LocationStream:
         self._changed: set[str] | None = set()  # None: read everything
         self._wake = asyncio.Event()
         self._ready = asyncio.Event()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._background = background or Background()
         self.degraded = True  # until the subscription stands
 
     # --- life ---------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Start listening for changes."""
-        loop = asyncio.get_running_loop()
-        self._tasks = [loop.create_task(self._subscribe_forever()), loop.create_task(self._refresh_forever())]
+        self._background.start("stream subscription", self._subscribe_forever)
+        self._background.start("stream refresh", self._refresh_forever)
 
     async def stop(self) -> None:
         """Close every stream socket (the app connects again, to another instance) and stop."""
-        await cancel_all(self._tasks)
+        await self._background.stop("stream subscription", "stream refresh")
         closing = [socket.close(RESTART, "the server restarts") for socket in self._clients.values()]
         await asyncio.gather(*closing, return_exceptions=True)
         await self._redis.aclose()
@@ -175,7 +176,7 @@ class LocationStream:
             self._changed |= stations
         self._wake.set()
 
-    async def _refresh_forever(self) -> None:
+    async def _refresh_forever(self, work: Work) -> None:
         while True:
             try:
                 async with asyncio.timeout(self._reread_degraded_s if self.degraded else self._reread_s):
@@ -188,14 +189,15 @@ class LocationStream:
                 self._board.forget()
                 self._changed = set()
                 continue
-            await self._refresh()
+            await self._refresh(work)
 
-    async def _refresh(self) -> None:
+    async def _refresh(self, work: Work) -> None:
         changed, self._changed = self._changed, set()
         try:
-            events = await self._board.refresh(changed)
+            async with work.step():
+                events = await self._board.refresh(changed)
         except Exception as error:
-            if is_unavailable(error):
+            if is_unavailable(error) or isinstance(error, TimeoutError):
                 log.warning("live status waits for the database", extra={"error": str(error)})
             else:
                 log.exception("live status could not be read")
@@ -213,18 +215,22 @@ class LocationStream:
                 if not event.channels.isdisjoint(client.channels):
                     client.update(event.key, frame)
 
-    async def _subscribe_forever(self) -> None:
+    async def _subscribe_forever(self, work: Work) -> None:
         """Keep the subscription; after every interruption everything may have changed."""
         pause = 0.2
         while True:
             try:
-                await self._redis.initialize()  # a cluster client knows its nodes only after this
+                async with work.step():
+                    await self._redis.initialize()  # a cluster client knows its nodes only after this
                 async with self._redis.pubsub() as pubsub:
-                    await pubsub.subscribe(CHANNEL)
+                    async with work.step():
+                        await pubsub.subscribe(CHANNEL)
                     self.changed(None)
                     self.degraded = False
                     pause = 0.2
-                    await self._listen(pubsub)
+                    while True:
+                        async with work.step():
+                            await self._listen(pubsub)
             except Exception as error:
                 # Also what redis-py raises while its picture of a cluster is incomplete: nothing may end this loop.
                 if not self.degraded:
@@ -235,12 +241,11 @@ class LocationStream:
             pause = min(pause * 2, 2.0)
 
     async def _listen(self, pubsub: Any) -> None:
-        while True:
-            message = await pubsub.get_message(ignore_subscribe_messages=True, timeout=_PUBSUB_WAIT_S)
-            if message is not None and message.get("type") == "message":
-                self.changed(changed_stations(message["data"]))
-            elif message is None:
-                await pubsub.ping()  # a dead TCP connection is silent
+        message = await pubsub.get_message(ignore_subscribe_messages=True, timeout=_PUBSUB_WAIT_S)
+        if message is not None and message.get("type") == "message":
+            self.changed(changed_stations(message["data"]))
+        elif message is None:
+            await pubsub.ping()  # a dead TCP connection is silent
 
 
 def _client_id(socket: ServerConnection) -> str:

@@ -18,7 +18,7 @@ from evpower.logging import get_logger
 from evpower.message_log import models
 from evpower.message_log.models import Direction, NewEntry
 from socket_tier import metrics, rpc
-from socket_tier.tasks import cancel_all
+from socket_tier.background import Background, Work
 from socket_tier.unavailable import is_refusal
 
 log = get_logger(__name__)
@@ -28,7 +28,6 @@ BATCH_ENTRIES = 500
 BATCH_BYTES = 256 * 1024  # building a batch holds up the loop: 2 ms of readings, more of what must be masked
 MAX_BYTES = 16 * 1024 * 1024
 MAX_ENTRIES = 20_000
-WRITE_PATIENCE_S = 15.0
 LONGEST_PAUSE_S = 5.0
 STOP_PATIENCE_S = 5.0
 STATION_ENTRIES_PER_S = 200
@@ -44,13 +43,21 @@ Store = Callable[[Conn, Sequence[NewEntry]], Awaitable[None]]
 class MessageLog:
     """Gathers entries and writes them. :meth:`add` never waits and never raises."""
 
-    def __init__(self, database: PooledDatabase, store: Store, *, interval_s: float = INTERVAL_S) -> None:
+    def __init__(
+        self,
+        database: PooledDatabase,
+        store: Store,
+        *,
+        interval_s: float = INTERVAL_S,
+        background: Background | None = None,
+    ) -> None:
         self._database = database
         self._store = store
         self._interval_s = interval_s
         self._entries: deque[NewEntry] = deque()
         self._bytes = 0
-        self._writer: asyncio.Task[None] | None = None
+        self._background = background or Background()
+        self._is_writing = False
         self._refusals = Window(REFUSALS_PER_S)
 
     def __len__(self) -> int:
@@ -58,16 +65,18 @@ class MessageLog:
 
     def start(self) -> None:
         """Start writing."""
-        self._writer = asyncio.get_running_loop().create_task(self._write_forever())
+        self._is_writing = True
+        self._background.start("message log", self._write_forever)
 
-    async def stop(self) -> None:
+    async def stop(self, patience_s: float = STOP_PATIENCE_S) -> None:
         """Write what has gathered, for a few seconds at most."""
-        if self._writer is None:
+        if not self._is_writing:
             return
-        await cancel_all([self._writer])
+        self._is_writing = False
+        await self._background.stop("message log")
         with suppress(TimeoutError):
-            async with asyncio.timeout(STOP_PATIENCE_S):
-                while self._entries and await self._write_batch():
+            async with asyncio.timeout(patience_s):
+                while self._entries and await self._write_batch(Work("once")):
                     pass
         self._drop(len(self._entries), "shutdown")
 
@@ -93,21 +102,21 @@ class MessageLog:
 
     # --- writing ------------------------------------------------------------------------------------------------
 
-    async def _write_forever(self) -> None:
+    async def _write_forever(self, work: Work) -> None:
         pause = self._interval_s
         while True:
             await asyncio.sleep(pause)
             pause = self._interval_s
             while self._entries:
-                if not await self._write_batch():
+                if not await self._write_batch(work):
                     pause = min(max(pause * 2, self._interval_s), LONGEST_PAUSE_S)
                     break
 
-    async def _write_batch(self) -> bool:
+    async def _write_batch(self, work: Work) -> bool:
         """Write some entries; false when the database does not take any now. They stay at the head of the line."""
         batch = self._take()
         try:
-            await self._write(batch)
+            await self._write(batch, work)
         except asyncio.CancelledError:
             self._give_back(batch)
             raise
@@ -117,14 +126,14 @@ class MessageLog:
             return False
         return True
 
-    async def _write(self, batch: list[NewEntry]) -> None:
+    async def _write(self, batch: list[NewEntry], work: Work) -> None:
         """Store a batch; what the database refuses is looked for by halves, and dropped.
 
         Raises:
             Exception: the database is away or slow; nothing of what was not stored is lost.
         """
         try:
-            async with asyncio.timeout(WRITE_PATIENCE_S):
+            async with work.step():
                 await self._database.run_single(lambda conn: self._store(conn, batch))
         except Exception as error:
             if not (is_refusal(error) or isinstance(error, ValueError | TypeError)):
@@ -134,7 +143,7 @@ class MessageLog:
                 metrics.unlogged("refused")
                 return
             for part in (batch[: len(batch) // 2], batch[len(batch) // 2 :]):
-                await self._write(part)
+                await self._write(part, work)
         else:
             metrics.logged_messages.inc(len(batch))
 

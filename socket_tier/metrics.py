@@ -34,6 +34,15 @@ flush_seconds = Histogram(
     buckets=(0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5),
     registry=registry,
 )
+silent_connections = Counter(
+    "evpower_silent_connections_total", "Database connections thrown away because no answer came", registry=registry
+)
+background_restarts = Counter(
+    "evpower_background_restarts_total", "Background work that stood or ended and began anew", registry=registry
+)
+locked_rows = Counter(
+    "evpower_meter_messages_locked_total", "Meter messages set aside while their session was locked", registry=registry
+)
 database_away = Gauge("evpower_database_away", "1 while PostgreSQL does not answer this instance", registry=registry)
 redis_away = Gauge("evpower_redis_away", "1 while this instance works without Redis", registry=registry)
 _paced = Counter("evpower_paced_messages_total", "Messages that waited for their pace", ["action"], registry=registry)
@@ -103,6 +112,9 @@ COUNTERS: dict[str, tuple[str, str | None]] = {
     "evpower_unanswered_total": ("UnansweredMessages", None),
     "evpower_meter_rows_total": ("MeterRows", None),
     "evpower_meter_rows_quarantined_total": ("MeterRowsQuarantined", None),
+    "evpower_meter_messages_locked_total": ("MeterMessagesLocked", None),
+    "evpower_silent_connections_total": ("DatabaseConnectionsSilent", None),
+    "evpower_background_restarts_total": ("BackgroundRestarts", None),
     "evpower_paced_messages_total": ("MessagesPaced", None),
     "evpower_logged_messages_total": ("MessagesLogged", None),
     "evpower_unlogged_messages_total": ("MessagesUnlogged", "Reason"),

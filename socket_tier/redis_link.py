@@ -1,5 +1,6 @@
 """Redis as a helper that may be away: one place that notices, logs once, and lets one loop find its return."""
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -10,6 +11,8 @@ from evpower.redis_client import redis_errors
 log = get_logger(__name__)
 
 PROBE_S = 0.5
+CALL_S = 10.0
+"""Above every blocking read. The client has time-outs for each thing it does, and none for all of them together."""
 _ERRORS = redis_errors()
 
 
@@ -37,7 +40,8 @@ class RedisLink:
         if self._down_since is not None and not probe:
             raise RedisAway
         try:
-            result = await operation()
+            async with asyncio.timeout(CALL_S):
+                result = await operation()
         except Exception as error:
             if not isinstance(error, _ERRORS):
                 # redis-py also raises what its own state causes, e.g. AttributeError when a socket dies in mid-write.

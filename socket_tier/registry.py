@@ -22,6 +22,7 @@ import orjson
 
 from evpower.logging import get_logger
 from evpower.redis_client import redis_errors
+from socket_tier.background import Background, Work
 from socket_tier.redis_link import PROBE_S, RedisAway, RedisLink
 from socket_tier.tasks import cancel_all
 
@@ -143,12 +144,14 @@ class Registry:
         owner_ttl_s: float = OWNER_TTL_S,
         refresh_s: float = REFRESH_S,
         hand_off_timeout_s: float = HAND_OFF_TIMEOUT_S,
+        background: Background | None = None,
     ) -> None:
         """``blocking_redis`` is for the inbox alone: its socket timeout must exceed ``INBOX_BLOCK_S``."""
         self.instance_id = instance_id
         self.on_hand_off: HandOff = lambda _station, _command: False
         self.on_reclaimed: Reclaimed = lambda _stations: None
         self.on_displaced: Callable[[str], None] = lambda _station: None
+        self._background = background or Background()
         self._redis = redis
         self._blocking = blocking_redis
         self._ttl_ms = int(owner_ttl_s * 1000)
@@ -164,11 +167,12 @@ class Registry:
 
     def start(self) -> None:
         """Start refreshing owner keys and reading the inbox."""
-        self._spawn(self._refresh_forever())
-        self._spawn(self._read_inbox_forever())
+        self._background.start("owner keys", self._refresh_forever)
+        self._background.start("inbox", self._read_inbox_forever)
 
     async def stop(self) -> None:
         """Give up every owner key and stop. Sockets are closed by the server, not here."""
+        await self._background.stop("owner keys", "inbox")
         await cancel_all(self._tasks)
         await asyncio.gather(*(self.unregister(c) for c in list(self._connections.values())))
         with suppress(*redis_errors()):
@@ -317,7 +321,7 @@ class Registry:
         expected = f"{self.instance_id}:{epoch}"
         return bool(await self._link.call(lambda: self._redis.eval(_RELEASE, 1, _owner_key(station_id), expected)))
 
-    async def _refresh_forever(self) -> None:
+    async def _refresh_forever(self, work: Work) -> None:
         while True:
             try:
                 async with asyncio.timeout(self._refresh_s):
@@ -326,7 +330,7 @@ class Registry:
                 pass
             self._refresh_now.clear()
             with suppress(RedisAway):
-                await self._guarded(self._refresh())
+                await self._guarded(self._refresh(), work)
 
     async def _refresh(self) -> None:
         stations = list(self._connections.items())
@@ -352,11 +356,11 @@ class Registry:
             lambda: self._redis.eval(_POST, 1, _inbox_key(instance_id), body, str(INBOX_TTL_S * 1000))
         )
 
-    async def _read_inbox_forever(self) -> None:
+    async def _read_inbox_forever(self, work: Work) -> None:
         key = _inbox_key(self.instance_id)
         while True:
             try:
-                await self._guarded(self._read_inbox(key))
+                await self._guarded(self._read_inbox(key), work)
             except RedisAway:
                 await asyncio.sleep(PROBE_S)
 
@@ -402,20 +406,21 @@ class Registry:
         if lookup.owner is not None and lookup.owner.instance_id == self.instance_id:
             await self._release(station_id, lookup.owner.epoch)
 
-    async def _guarded(self, work: Awaitable[Any]) -> None:
+    async def _guarded(self, job: Awaitable[Any], work: Work | None = None) -> None:
         """Nothing unexpected may end a loop. Raises RedisAway only."""
         try:
-            await work
+            async with (work or Work("once")).step():
+                await job
         except RedisAway:
             raise
         except Exception as error:
             log.exception("background work of the registry failed")
             raise RedisAway from error
 
-    def _spawn(self, work: Awaitable[Any]) -> None:
+    def _spawn(self, job: Awaitable[Any]) -> None:
         async def run() -> None:
             with suppress(RedisAway):
-                await self._guarded(work)
+                await self._guarded(job)
 
         task = asyncio.get_running_loop().create_task(run())
         self._tasks.add(task)

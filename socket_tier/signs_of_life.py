@@ -13,6 +13,7 @@ from evpower.db import Database
 from evpower.logging import get_logger
 from evpower.stations.hearing import LONGEST_GAP, SIGN_EVERY_S
 from evpower.stations.listening import Listener
+from socket_tier.background import Work
 from socket_tier.unavailable import is_unavailable
 
 log = get_logger(__name__)
@@ -32,10 +33,11 @@ class SignsOfLife:
         self._can_store = can_store
         self._listener = Listener(instance_id, time.monotonic)
 
-    async def run(self) -> None:
+    async def run(self, work: Work) -> None:
         """Write a sign every few seconds until cancelled; a failure is another outage, and over with the next sign."""
         while True:
-            await self.write()
+            async with work.step():
+                await self.write()
             await asyncio.sleep(SIGN_EVERY_S)
 
     async def write(self, within_s: float = DEADLINE_S) -> bool:

@@ -5,7 +5,6 @@ Tests start several in one process; ``python -m socket_tier`` starts one.
 
 import asyncio
 import time
-from collections.abc import Awaitable
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
@@ -28,7 +27,10 @@ from evpower.stations import key_rotation
 from evpower.stations import service as stations
 from evpower.stations.models import Admission
 from socket_tier import metrics
+from socket_tier.background import Background, Work
+from socket_tier.bounds import answers, answers_anew, within
 from socket_tier.charger import Charger
+from socket_tier.charger_socket import ChargerSocket
 from socket_tier.command_consumer import CommandConsumer
 from socket_tier.connection import TRY_AGAIN_LATER, ChargerConnection
 from socket_tier.contested import DISPLACED, WITHIN_S, ContestedStations
@@ -36,7 +38,7 @@ from socket_tier.dispatcher import Dispatcher
 from socket_tier.gate import Gate, Pass
 from socket_tier.liveness import Liveness
 from socket_tier.location_stream import STREAM_PATHS, LocationStream
-from socket_tier.message_log import MessageLog, StationLog
+from socket_tier.message_log import STOP_PATIENCE_S, MessageLog, StationLog
 from socket_tier.meter_flush import MeterFlush
 from socket_tier.ocpp16.routes import DIALECT as OCPP16
 from socket_tier.registry import INBOX_BLOCK_S, Registry
@@ -52,36 +54,17 @@ DIALECTS = {dialect.subprotocol: dialect for dialect in (OCPP16,)}
 SERVICE_RESTART = 1012
 READY_AFTER_S = 3.0  # a charger that says nothing after it connected takes commands from then on
 STAGGER_S = 8.0
+FIRST_SIGN_S = 2.0
 DRAIN_S = 10.0
-PROBE_S = 2.0
+STOP_S = 25.0
+"""Every part of a stop together; half a minute after SIGTERM the process is killed."""
+LAST_S = 5.0
+"""Of these, kept for what comes after the sockets."""
+COMMANDS_S = 5.0
+AWAY_DRAIN_S = 2.0
+"""While PostgreSQL is away nothing that waits for a commit will get one; the chargers keep it."""
 OVERSIZED_QUIET = timedelta(hours=6)  # in which staff hear once of a charger whose messages are too large
 BLOCKING_TIMEOUT_S = max(INBOX_BLOCK_S, 5.0) + 2  # above the longest blocking read of inbox and subscription
-
-
-class ChargerSocket:
-    """A charger's connection as :mod:`socket_tier.liveness` sees it."""
-
-    __slots__ = ("answers_pings", "connection", "last_ping", "socket")
-
-    def __init__(self, socket: TierSocket, connection: ChargerConnection) -> None:
-        self.socket = socket
-        self.connection = connection
-        self.answers_pings = connection.charger.admission.answers_pings
-        self.last_ping = 0.0
-
-    @property
-    def station_id(self) -> str:
-        return self.connection.station_id
-
-    @property
-    def last_seen(self) -> float:
-        return self.connection.last_seen
-
-    async def ping(self) -> None:
-        await self.socket.ping()
-
-    async def close(self, code: int, reason: str) -> None:
-        await self.connection.close(code, reason)
 
 
 class SocketTier:
@@ -91,11 +74,14 @@ class SocketTier:
         self.settings = settings
         self.clock = DatabaseClock(clock or SystemClock())
         self.instance_id = settings.instance_id or new_id()
+        self.background = Background()
         self.database = PooledDatabase(settings)
+        self.database.on_silence = metrics.silent_connections.inc
         self.registry = Registry(
             open_redis(settings),
             open_redis(settings, socket_timeout_s=BLOCKING_TIMEOUT_S),
             self.instance_id,
+            background=self.background,
         )
         self.contested = ContestedStations()
         self.registry.on_displaced = self._displaced
@@ -105,14 +91,23 @@ class SocketTier:
             self.clock,
             changed=self._changed,
             call_timeout_s=settings.ocpp_call_timeout_s,
+            background=self.background,
         )
         self.publisher = Publisher(settings)
         self.stream = LocationStream(
-            settings, self.database, open_redis(settings, socket_timeout_s=BLOCKING_TIMEOUT_S), self.clock
+            settings,
+            self.database,
+            open_redis(settings, socket_timeout_s=BLOCKING_TIMEOUT_S),
+            self.clock,
+            background=self.background,
         )
-        self.consumer = CommandConsumer(settings, self.registry, self.dispatcher)
-        self.flush = MeterFlush(self.database, charging.flush_readings, charging.quarantine_readings)
-        self.messages = MessageLog(self.database, message_log.store) if settings.message_log else None
+        self.consumer = CommandConsumer(settings, self.registry, self.dispatcher, background=self.background)
+        self.flush = MeterFlush(
+            self.database, charging.flush_readings, charging.quarantine_readings, background=self.background
+        )
+        self.messages = (
+            MessageLog(self.database, message_log.store, background=self.background) if settings.message_log else None
+        )
         self.services = Services(
             database=self.database,
             clock=self.clock,
@@ -145,7 +140,7 @@ class SocketTier:
         )
         self.signs = SignsOfLife(self.database, self.instance_id, self.clock, self.liveness.stores)
         self._reporter = metrics.EmfReporter(action for dialect in DIALECTS.values() for action in dialect.routes)
-        self._background: list[asyncio.Task[None]] = []
+        self._drain_s = DRAIN_S
         self._reports: set[asyncio.Task[None]] = set()
         self.port = 0
 
@@ -154,7 +149,7 @@ class SocketTier:
     async def start(self) -> int:
         """Open everything and listen; returns the port."""
         await self.database.open()
-        await self.signs.write(PROBE_S)  # before the first charger, so that the clock is the database's
+        await self.signs.write(FIRST_SIGN_S)  # before the first charger, so that the clock is the database's
         self.registry.start()
         self.dispatcher.start()
         self.stream.start()
@@ -162,37 +157,48 @@ class SocketTier:
             self.messages.start()
         if self.settings.sqs_commands_queue_url:
             self.consumer.start()
-        loop = asyncio.get_running_loop()
-        upkeep = (self.liveness.run(), self.signs.run(), self._report_forever())
-        self._background = [loop.create_task(work) for work in upkeep]
+        self.background.start("liveness", self.liveness.run)
+        self.background.start("signs", self.signs.run)
+        self.background.start("report", self._report_forever)
+        self.background.start("watch", self.background.watch)
         self.port = await self.server.start()
         log.info("socket tier listens", extra={"port": self.port, "instance": self.instance_id})
         return self.port
 
     async def stop(self) -> None:
-        """Stop accepting, finish what runs, close every socket with 1012 one after the other."""
+        """Stop accepting, finish what runs, close every socket with 1012 one after the other, within ``STOP_S``.
+
+        Time is given in parts, so that no one of them, for want of PostgreSQL or of Redis, takes the others' share.
+        """
         log.info("socket tier stops", extra={"sockets": len(self._sockets)})
+        until = time.monotonic() + STOP_S
         self.server.stop_accepting()
+        if not await answers(self.database.ping()):
+            self._drain_s = AWAY_DRAIN_S
         consumer = asyncio.ensure_future(self._stop_consumer())
-        await self.stream.stop()
-        await self.dispatcher.stop()
+        await within(until, self.stream.stop())
+        await within(until, self.dispatcher.stop(min(self._drain_s, COMMANDS_S)))
         sockets = list(self._sockets)
         pause = min(0.05, STAGGER_S / max(len(sockets), 1))
-        await asyncio.gather(*(self._dismiss(socket, index * pause) for index, socket in enumerate(sockets)))
-        with suppress(TimeoutError):
-            async with asyncio.timeout(DRAIN_S):
-                await self.server.wait_closed()
-                await self.flush.drained()
-        await cancel_all([*self._background, *self._reports])
+        dismissed = asyncio.gather(*(self._dismiss(socket, index * pause) for index, socket in enumerate(sockets)))
+        await within(until - LAST_S, dismissed)
+        await within(min(until - LAST_S, time.monotonic() + self._drain_s), self._drained())
+        await within(until, self.background.stop("liveness", "signs", "report", "watch"))
+        await cancel_all(self._reports)
         if self.messages is not None:
-            await self.messages.stop()
-        await self.liveness.flush()
-        await self.registry.stop()
-        await self.publisher.close()
-        await consumer
+            await within(until - 2, self.messages.stop(min(self._drain_s, STOP_PATIENCE_S)))
+        await within(min(until - 2, time.monotonic() + self._drain_s), self.liveness.flush())
+        await within(until - 1, self.registry.stop())
+        await within(until - 1, self.publisher.close())
+        await within(until, consumer)
+        # Whoever still waits for the database hears at once that it is over.
         await self.database.close()
         self._reporter.report()
         log.info("socket tier stopped")
+
+    async def _drained(self) -> None:
+        await self.server.wait_closed()
+        await self.flush.drained()
 
     async def _stop_consumer(self) -> None:
         if self.settings.sqs_commands_queue_url:
@@ -202,7 +208,7 @@ class SocketTier:
         """Let one charger's running messages end, then send it to another instance."""
         await asyncio.sleep(delay_s)
         with suppress(TimeoutError):
-            async with asyncio.timeout(DRAIN_S):
+            async with asyncio.timeout(self._drain_s):
                 await socket.connection.drained()
         with suppress(Exception):
             await socket.close(SERVICE_RESTART, "the server restarts, connect again")
@@ -283,7 +289,7 @@ class SocketTier:
             sent = socket.protocol.close_sent
             if sent is not None and sent.code == CloseCode.MESSAGE_TOO_BIG:
                 connection.charger.spawn(self._note_oversized(connection.station_id, socket.oversized))
-            await connection.charger.finish_background(DRAIN_S)
+            await connection.charger.finish_background(self._drain_s)
             await self.registry.unregister(connection)
             await self._release(connection)
 
@@ -356,9 +362,16 @@ class SocketTier:
             await self._changed([reference.station_id for reference in back])
 
     async def _health(self) -> tuple[bool, dict[str, Any]]:
-        """Alive, and what it knows without asking anybody."""
-        return True, {
-            "status": "healthy",
+        """Alive, and what it knows without asking anybody.
+
+        Unhealthy is who cannot do its own work although the database would let it: another container could. While
+        PostgreSQL is away everybody is as badly off, and a restart would only drop the sockets.
+        """
+        standing = self.background.in_trouble()
+        fine = not standing or not await answers_anew(self.database)
+        return fine, {
+            "status": "healthy" if fine else "unhealthy",
+            "standing": standing,
             "instance": self.instance_id,
             "connected_stations": len(self._sockets),
             "redis": "unavailable" if self.registry.degraded else "ok",
@@ -367,7 +380,7 @@ class SocketTier:
 
     async def _ready(self) -> tuple[bool, dict[str, Any]]:
         """Ready when PostgreSQL answers. Redis away is bearable: local stations are served without it."""
-        database = await _answers(self.database.ping())
+        database = await answers(self.database.ping())
         fine = database and not self.gate.closed
         return fine, {
             "status": "ready" if fine else "not_ready",
@@ -376,19 +389,11 @@ class SocketTier:
             "draining": self.gate.closed,
         }
 
-    async def _report_forever(self) -> None:
+    async def _report_forever(self, work: Work) -> None:
         """Once in each period of the wall clock, so that CloudWatch's sum over a minute is the sum over instances."""
         interval = self.settings.metrics_interval_s
         while True:
             await asyncio.sleep(interval - time.time() % interval)
-            database = await _answers(self.database.ping())
+            async with work.step():
+                database = await answers(self.database.ping())
             self._reporter.report(is_database_away=not database, is_redis_away=self.registry.degraded)
-
-
-async def _answers(probe: Awaitable[object]) -> bool:
-    try:
-        async with asyncio.timeout(PROBE_S):
-            await probe
-    except Exception:
-        return False
-    return True

@@ -1,4 +1,7 @@
-"""Which failures mean "the database is away", which "this message is wrong"; any other is a defect of ours."""
+"""Which failures mean "the database is away", which "this message is wrong"; any other is a defect of ours.
+
+Without an answer in time (:class:`evpower.db.bounded.NoAnswer`) the database is away as well.
+"""
 
 import psycopg
 from psycopg import errors as pg

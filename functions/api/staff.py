@@ -54,6 +54,15 @@ class StaffCaller:
     def claims(self) -> Claims:
         return {"sub": self.member.id, "role": "authenticated", "evp_scope": "staff"}
 
+    def require_manager(self) -> None:
+        """Let admins and superadmins through.
+
+        Raises:
+            Forbidden: an operator.
+        """
+        if self.member.role is Role.OPERATOR:
+            raise Forbidden(required_role=Role.ADMIN.value)
+
     async def run(self, work: Callable[[Conn], Awaitable[T]]) -> T:
         """One transaction of reads."""
         return await self._deps.database.run(work, claims=self.claims)
@@ -149,8 +158,7 @@ def staff_router(prefix: str) -> APIRouter:
 
 def _manager(caller: Annotated[StaffCaller, Depends(require_staff)]) -> StaffCaller:
     """Admins and superadmins."""
-    if caller.member.role is Role.OPERATOR:
-        raise Forbidden(required_role=Role.ADMIN.value)
+    caller.require_manager()
     return caller
 
 

@@ -45,6 +45,8 @@ from evpower.payments.provider import Callback, CallbackMalformed, CallbackRejec
 from evpower.payments.queue import CheckMessage
 from evpower.redis_access import RedisAccess
 
+DATABASE_ANSWERS_WITHIN_S = 5.0
+"""Half of what the function has: the callback is refused in time, and the provider repeats it."""
 _HEADERS = {
     "Content-Type": "application/json",
     "Cache-Control": "no-store",
@@ -84,7 +86,8 @@ observe = observed("payment_webhook", _settings.log_level)
 _log = get_logger(__name__)
 # One loop and one connection for the life of the process.
 _runner = asyncio.Runner()
-_deps = webhook_deps(payment_deps(SingleConnectionDatabase(_settings), _settings, SystemClock()))
+_database = SingleConnectionDatabase(_settings, answer_within_s=DATABASE_ANSWERS_WITHIN_S)
+_deps = webhook_deps(payment_deps(_database, _settings, SystemClock()))
 app = APIGatewayRestResolver()
 
 

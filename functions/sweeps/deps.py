@@ -12,6 +12,9 @@ from evpower.payments.deps import PaymentDeps, payment_deps
 from evpower.realtime.service import Publisher
 from evpower.storage.store import FileStore, S3FileStore
 
+DATABASE_ANSWERS_WITHIN_S = 50.0
+"""A sweep works through many rows, and has a minute."""
+
 
 @dataclass(frozen=True, slots=True)
 class SweepDeps:
@@ -44,7 +47,7 @@ def build_deps(settings: Settings, *, database: Database | None = None, clock: C
     """The product's container."""
     has_own_clock = clock is not None
     clock = clock or SystemClock()
-    database = database or SingleConnectionDatabase(settings)
+    database = database or SingleConnectionDatabase(settings, answer_within_s=DATABASE_ANSWERS_WITHIN_S)
     return SweepDeps(
         settings=settings,
         clock=clock,

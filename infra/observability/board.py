@@ -217,6 +217,7 @@ def _chargers() -> Row:
                     own("UnansweredMessages", label="unanswered"),
                     own("UnexpectedAnswers", label="unexpected answers"),
                     own("MeterRowsQuarantined", label="meter quarantined"),
+                    own("MeterMessagesLocked", label="waiting for a lock"),
                     own("MessagesPaced", label="slowed down"),
                     own("MessagesUnlogged", label="not in the log"),
                 ),
@@ -346,7 +347,12 @@ def _edge(resources: MonitoredResources) -> Iterator[Widget]:
 
 
 def _below(resources: MonitoredResources) -> Iterator[Widget]:
-    away = (own("DatabaseAway", label="PostgreSQL"), own("RedisAway", label="Redis"))
+    away = (
+        own("DatabaseAway", label="PostgreSQL"),
+        own("RedisAway", label="Redis"),
+        own("DatabaseConnectionsSilent", label="connections without an answer"),
+        own("BackgroundRestarts", label="work begun anew"),
+    )
     yield Widget("Away", away, limit=1)
     if resources.database is not None:
         by = {"DBInstanceIdentifier": resources.database.identifier}

@@ -240,6 +240,22 @@ def _chargers() -> Iterator[Alarm]:
         severity="page",
     )
     yield Alarm(
+        "sessions-locked",
+        "readings wait because somebody holds their session locked in the database",
+        own("MeterMessagesLocked"),
+        200,
+        5 * MINUTE,
+        2,
+    )
+    yield Alarm(
+        "background-work-standing",
+        "a part of the socket tier stood and was begun anew",
+        own("BackgroundRestarts"),
+        1,
+        5 * MINUTE,
+        severity="page",
+    )
+    yield Alarm(
         "messages-slow",
         "chargers wait more than two seconds for an answer",
         own("MessageDuration", "p95", Action="MeterValues"),

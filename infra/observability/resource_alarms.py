@@ -84,6 +84,17 @@ def _api(resources: MonitoredResources) -> Iterator[Alarm]:
 
 def _data(resources: MonitoredResources) -> Iterator[Alarm]:
     yield Alarm("database-away", "PostgreSQL does not answer", own("DatabaseAway"), 1, MINUTE, 3, 2, severity="page")
+    yield Alarm(
+        "database-connections-silent",
+        "PostgreSQL does not answer on connections that were open",
+        own("DatabaseConnectionsSilent"),
+        2,
+        MINUTE,
+        3,
+        1,
+        severity="page",
+        runbook="database-away",
+    )
     yield Alarm("redis-away", "Redis does not answer", own("RedisAway"), 1, MINUTE, 5, 3)
     if resources.database is not None:
         database, by = resources.database, {"DBInstanceIdentifier": resources.database.identifier}

@@ -35,7 +35,9 @@ async def build(
     power_kw: int = 22,
     station_id: str = "station-1",
 ) -> Network:
-    """A connected station at ``price`` som per kWh, connectors 1 and 2, and one client per balance."""
+    """A connected station at ``price`` som per kWh that samples every minute, connectors 1 and 2, and one client per
+    balance.
+    """
 
     async def work(conn: Conn) -> Network:
         await conn.execute(
@@ -43,8 +45,8 @@ async def build(
         )
         await conn.execute(
             """INSERT INTO stations (id, serial_number, location_id, price_per_kwh, is_available, last_heartbeat_at,
-                   connection_epoch, connected_instance, connected_at)
-               VALUES (%s, %s, 'place-1', %s, true, %s, nextval('station_epoch_seq'), 'test', %s)""",
+                   connection_epoch, connected_instance, connected_at, sample_interval_s)
+               VALUES (%s, %s, 'place-1', %s, true, %s, nextval('station_epoch_seq'), 'test', %s, 60)""",
             (station_id, f"SN-{station_id}", price, now, now),
         )
         for number in (1, 2):

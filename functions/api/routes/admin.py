@@ -134,9 +134,15 @@ async def change_station(
 ) -> StationChangeAnswer:
     """D4: change what is sent. Running sessions keep their price."""
     change = StationChange(body.status, body.is_available, body.price_per_kwh, body.session_fee, body.register_factor)
+    now = deps.clock.now()
 
     async def work(conn: Conn) -> tuple[StationRecord, Mapping[str, Any]]:
+        if change.register_factor is not None:
+            staff.require_manager()
         before, after = await admin.change_station(conn, staff.scope, station_id, change)
+        if after.register_factor != before.register_factor:
+            factors = {"before": before.register_factor, "after": after.register_factor, "actor": staff.member.id}
+            await stations.add_event(conn, after.id, "register_factor_changed", now, payload=factors)
         return after, {"station_id": after.id, "changes": _changes(before, after)}
 
     after = await staff.act(Act("admin.station_change", details={"station_id": station_id}), work)
@@ -153,10 +159,12 @@ async def change_station(
     )
 
 
+_CHANGEABLE = ("status", "price_per_kwh", "session_fee", "register_factor")
+
+
 def _changes(before: StationRecord, after: StationRecord) -> dict[str, list[str | None]]:
     """Old and new value of every member that changed."""
-    names = ("status", "price_per_kwh", "session_fee", "register_factor")
-    pairs = {name: (getattr(before, name), getattr(after, name)) for name in names}
+    pairs = {name: (getattr(before, name), getattr(after, name)) for name in _CHANGEABLE}
     return {
         name: [None if value is None else str(value) for value in pair]
         for name, pair in pairs.items()

@@ -154,15 +154,17 @@ def _places(places: int) -> AfterValidator:
 class StationChangeBody(RequestModel):
     """D4: all optional. ``is_available`` switches between ``active`` and ``maintenance``; prices are som.
 
-    ``register_factor`` 1000: the registers of this charger count kWh where they say Wh (event
-    ``register_unit_suspected``). It holds for charges that begin later.
+    ``register_factor`` confirms that the station's energy registers count kWh (1000) where they say Wh (event
+    ``register_unit_suspected``), or takes that back (1); it holds for transactions that begin later. Admins only.
     """
 
     status: Literal["active", "inactive", "maintenance"] | None = None
     is_available: Annotated[bool | None, Field(strict=True)] = None
     price_per_kwh: Annotated[Decimal, strict_number, Field(ge=0, le=10_000), _places(4)] | None = None
     session_fee: Annotated[Decimal, strict_number, Field(ge=0, le=100_000), _places(2)] | None = None
-    register_factor: Literal[1, 1000] | None = None
+    register_factor: (
+        Annotated[Literal[1, 1000], BeforeValidator(strict_number.func, json_schema_input_type=Literal[1, 1000])] | None
+    ) = None
 
 
 class StationChangeData(ResponseModel):

@@ -12,8 +12,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from evpower.charging import meter
 from evpower.charging import service as charging
-from evpower.charging.models import MeterUpdate, Reading
+from evpower.charging.models import FlushNumber, MeterUpdate, Reading
 from evpower.clock import FrozenClock
+from evpower.ids import new_id
 from evpower.notifications import web_crypto
 from tests.integration.contract.expected import ROUTES
 from tests.integration.functions.api.conftest import CLIENT, OTHER, SERIAL, STATION, Api
@@ -109,7 +110,7 @@ class Recorder:
                 meter=state,
                 review=flags,
             )
-            await charging.flush_readings(conn, [update])
+            await charging.flush_readings(conn, FlushNumber(new_id(), 1), [update])
 
 
 async def record(api: Api) -> Recorder:

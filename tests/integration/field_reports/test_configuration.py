@@ -46,7 +46,6 @@ REPORTS = (
             stored("LocalPreAuthorize", "true"),
         ),
         charge=None,
-        wrong="the whole answer refused for the boolean: loss-free coercion by the schema",
     ),
     Report(
         "answer_cut_off",
@@ -58,8 +57,6 @@ REPORTS = (
             ended("GetConfiguration"),
         ),
         charge=None,
-        wrong='answered by [4,"-1",...], and the call waits 30 s and all commands behind it: a readable id ends the '
-        "call, and nobody answers an answer",
     ),
     Report(
         "refused_in_the_answer",

@@ -130,7 +130,9 @@ async def test_nothing_ends_when_the_server_s_clock_is_set(
     assert (await story.session(session.id)).state is SessionState.CHARGING
 
 
-async def test_an_instance_keeps_the_database_s_time(clock: DatabaseClock, make_tier: MakeTier, network: Network) -> None:
+async def test_an_instance_keeps_the_database_s_time(
+    clock: DatabaseClock, make_tier: MakeTier, network: Network
+) -> None:
     clock.step(timedelta(hours=3))
     tier = await make_tier()
     told = await tier.database.run(database_time)

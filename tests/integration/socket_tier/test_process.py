@@ -5,11 +5,14 @@ import os
 import signal
 import sys
 import time
+from contextlib import AsyncExitStack
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from evpower.db import PooledDatabase
 from infra.local.processes import ROOT, Child, accepts_connections, free_port
-from tests.fakes.charging_story import Story, sample
+from tests.fakes.charging_story import Story, sample, stamp
+from tests.fakes.forwarder import Forwarder
 from tests.fakes.network import Network
 from tests.fakes.raw_charger import RawCharger
 
@@ -79,3 +82,35 @@ async def test_a_killed_instance_loses_nothing_that_it_acknowledged(
         child.stop(timeout_s=5)
     (row,) = await Story(db).rows("SELECT count(*) AS n FROM ocpp_meter_values")
     assert row["n"] >= acknowledged
+
+
+async def test_sigterm_ends_in_time_while_the_database_does_not_answer(
+    db: PooledDatabase, network: Network, database_url: str, redis_url: str, tmp_path: Path
+) -> None:
+    """Came: 34 s, and the container was killed."""
+    insert = "INSERT INTO stations (id, serial_number, location_id) VALUES (%s, %s, 'place-1') RETURNING 1"
+    for number in range(2, 7):
+        await Story(db).rows(insert, f"station-{number}", f"SN-{number}")
+    async with AsyncExitStack() as stack:
+        forwarder = await stack.enter_async_context(Forwarder(urlsplit(database_url).port or 5432))
+        child, port = launch(forwarder.url(database_url), redis_url, tmp_path)
+        stack.callback(child.stop, timeout_s=5)
+        await child.wait_ready_async(lambda: accepts_connections(port))
+        chargers = [
+            await stack.enter_async_context(RawCharger.open(f"ws://127.0.0.1:{port}/ocpp/station-{number}"))
+            for number in range(1, 7)
+        ]
+        for charger in chargers:
+            await charger.call("Heartbeat")
+        forwarder.refuse()
+        for charger in chargers:
+            # What waits for a commit, what reads, what only notes.
+            await charger.send([2, "reading", "MeterValues", {"connectorId": 1, "meterValue": sample(10)}])
+            stop = {"transactionId": 7, "meterStop": 10, "timestamp": stamp()}
+            await charger.send([2, "stop", "StopTransaction", stop])
+            await charger.send([2, "card", "Authorize", {"idTag": "CARD"}])
+        child.kill(signal.SIGTERM)
+        assert await asyncio.wait_for(child.wait(), 30) == 0, child.log_tail()
+        for charger in chargers:
+            assert (await charger.closed())[0] == 1012
+            assert charger.answers.empty(), "nothing is acknowledged without its commit"

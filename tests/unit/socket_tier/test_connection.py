@@ -197,6 +197,27 @@ async def test_without_the_database_a_transaction_message_stays_unanswered_and_t
     assert b.link.sent == []
 
 
+@pytest.mark.parametrize("durability", [Durability.COMMIT, Durability.RETRY])
+async def test_the_patience_ends_also_while_a_handler_waits(
+    bench: MakeBench, monkeypatch: pytest.MonkeyPatch, durability: Durability
+) -> None:
+    """Use case: the database neither answers nor fails. Nothing was looked at before an exception came."""
+    monkeypatch.setattr(module, "COMMIT_PATIENCE_S", 0.05)
+    monkeypatch.setattr(module, "RETRY_PATIENCE_S", 0.05)
+    handler = Counting()
+    handler.gate.clear()
+    b = bench({"Heartbeat": Route(handler, durability)})
+    await b.feed(2, "a", "Heartbeat", {})
+    if durability is Durability.COMMIT:
+        await b.link.until(lambda: b.link.closed is not None)
+        assert b.link.closed is not None
+        assert b.link.closed[0] == module.TRY_AGAIN_LATER
+        assert b.link.sent == []
+    else:
+        assert (await b.link.count(1))[0][:3] == [4, "a", "InternalError"]
+    assert len(handler.seen) == 1
+
+
 async def test_a_defect_leaves_a_transaction_message_unanswered_without_closing(bench: MakeBench) -> None:
     handler = Counting()
     handler.errors = [ValueError("bug")]

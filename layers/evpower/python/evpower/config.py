@@ -30,6 +30,8 @@ class Settings(BaseSettings):
     database_role: str = ""  # role taken inside each transaction, e.g. evpower_api
     database_pooler: Literal["session", "transaction"] = "transaction"
     database_pool_size: int = Field(default=8, ge=1, le=100)
+    # An answer that takes longer will not come: the connection is thrown away. The server ends statements before that.
+    database_answer_timeout_s: float = Field(default=10.0, ge=0.1, le=300)
     redis_url: SecretStr = SecretStr("redis://localhost:6379/0")
     redis_cluster: bool = False
 

@@ -1,5 +1,6 @@
 """Redis for short-lived processes: opened at the first use, given up on quickly while it is away."""
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
@@ -11,6 +12,7 @@ from evpower.logging import get_logger
 T = TypeVar("T")
 
 _TIMEOUT_S = 0.5
+_WITHIN_S = 3.0  # connecting, a second attempt and the answer together
 _PAUSE_S = 2.0
 
 _log = get_logger(__name__)
@@ -46,7 +48,8 @@ class RedisAccess:
         try:
             if self._client is None:
                 self._client = open_redis(self._settings, socket_timeout_s=_TIMEOUT_S)
-            return await work(self._client)
+            async with asyncio.timeout(_WITHIN_S):
+                return await work(self._client)
         except redis_errors() as error:
             self._away_until = self._monotonic() + _PAUSE_S
             _log.warning("redis is away: %s", error)

@@ -19,25 +19,27 @@ def open_redis(settings: Settings, *, socket_timeout_s: float = 1.0) -> "RedisCl
     Nothing is connected yet. Blocking reads need a ``socket_timeout_s`` above their own timeout (redis-py's
     default of 5 s would cut them). Every caller has a rule for Redis being away, so waiting here helps nobody.
     """
-    from redis.asyncio import Redis
-    from redis.asyncio.cluster import RedisCluster
     from redis.asyncio.retry import Retry
     from redis.backoff import NoBackoff
     from redis.exceptions import ConnectionError as RedisConnectionError
 
+    from evpower.redis_healing import HealingRedis, HealingRedisCluster
+
     url = settings.redis_url.get_secret_value()
     if settings.redis_cluster:
-        return RedisCluster.from_url(
+        return HealingRedisCluster.from_url(
             url,
             socket_timeout=socket_timeout_s,
             socket_connect_timeout=CONNECT_TIMEOUT_S,
+            socket_keepalive=True,
             retry=Retry(NoBackoff(), 2),
             require_full_coverage=False,
         )
-    return Redis.from_url(
+    return HealingRedis.from_url(
         url,
         socket_timeout=socket_timeout_s,
         socket_connect_timeout=CONNECT_TIMEOUT_S,
+        socket_keepalive=True,
         retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
         health_check_interval=15,
     )

@@ -9,6 +9,7 @@ from typing import TypeVar
 from evpower.charging import autostop, belonging, meter, service
 from evpower.charging.models import (
     AFTER_STOP,
+    FlushNumber,
     MeterUpdate,
     Reading,
     Session,
@@ -22,6 +23,7 @@ from evpower.charging.models import (
 )
 from evpower.clock import FrozenClock
 from evpower.db import Conn, Database
+from evpower.ids import new_id
 from tests.fakes.hearing import LONG, heard
 from tests.fakes.network import Network
 
@@ -105,7 +107,7 @@ class Driver:
             auto_stop_at=self.now + timedelta(seconds=autostop.OVERDUE_INTERVALS * context.sample_interval_s),
         )
         if counted:
-            await self.run(lambda conn: service.flush_readings(conn, [update]))
+            await self.run(lambda conn: service.flush_readings(conn, FlushNumber(new_id(), 1), [update]))
         else:
             await self.run(lambda conn: service.store_readings_apart(conn, update))
 

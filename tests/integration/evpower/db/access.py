@@ -113,7 +113,7 @@ _PUBLIC_STATION = (
     " registration_status ocpp_status created_at updated_at"
 )
 _OPERATED_STATION = (
-    "status price_per_kwh session_fee updated_at auth_key_hash auth_key_changed_at credentials_version"
+    "status price_per_kwh session_fee register_factor updated_at auth_key_hash auth_key_changed_at credentials_version"
     " connected_instance connected_at connection_epoch security_profile requested_security_profile"
     " security_profile_command_id"
 )

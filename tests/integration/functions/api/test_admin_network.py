@@ -239,14 +239,22 @@ async def test_changing_a_station(world: Api) -> None:
     assert await world.one("SELECT price_per_kwh FROM stations WHERE id = 'st-1'") == Decimal("15.25")
 
 
-async def test_staff_confirm_that_registers_count_kwh(world: Api) -> None:
-    answer = await world.ok("PUT", f"{ADMIN}/stations/st-1", {"register_factor": 1000}, client=FIRST)
-    assert answer["data"]["register_factor"] == 1000
+async def test_an_admin_confirms_that_registers_count_kwh(world: Api) -> None:
+    path = f"{ADMIN}/stations/st-1"
+    await world.fails("PUT", path, {"register_factor": 1000}, client=FIRST_OPERATOR, status=403, code="forbidden")
+    for wrong in (0, 10, "1000", -1, True):
+        await world.fails("PUT", path, {"register_factor": wrong}, client=FIRST, status=422, code="validation_error")
+    assert await world.one("SELECT register_factor FROM stations WHERE id = 'st-1'") == 1
+    for _ in range(2):  # again is no harm, and no second event
+        await world.ok("PUT", path, {"register_factor": 1000}, client=FIRST)
     assert await world.one("SELECT register_factor FROM stations WHERE id = 'st-1'") == 1000
-    (row,) = await world.sql("SELECT details FROM audit_logs WHERE operation = 'admin.station_change'")
-    assert row["details"]["changes"] == {"register_factor": ["1", "1000"]}
-    await world.ok("PUT", f"{ADMIN}/stations/st-1", {"session_fee": 5}, client=FIRST)
+    await world.ok("PUT", path, {"price_per_kwh": 14}, client=FIRST_OPERATOR)
     assert await world.one("SELECT register_factor FROM stations WHERE id = 'st-1'") == 1000
+    (row,) = await world.sql("SELECT payload FROM station_events WHERE type = 'register_factor_changed'")
+    assert row["payload"] == {"before": 1, "after": 1000, "actor": FIRST}
+    audited = await world.sql("SELECT status, details FROM audit_logs WHERE operation = 'admin.station_change'")
+    assert [entry["status"] for entry in audited] == [403, 200, 200, 200]
+    assert audited[1]["details"]["changes"] == {"register_factor": ["1", "1000"]}
 
 
 async def test_taking_a_station_out_of_service(world: Api) -> None:

@@ -200,3 +200,9 @@ def test_a_further_reserve_moves_the_bound() -> None:
     assert autostop.decide(ctx, NOW).extend
     ctx.reserve(Decimal(400))
     assert not autostop.decide(ctx, NOW).extend
+
+
+def test_a_reading_that_tells_no_energy_does_not_put_off_the_overdue_stop() -> None:
+    ctx = context(LimitType.AMOUNT, "100", "100", "1000", "11000")
+    decision = autostop.judge(ctx, ctx.meter, NOW, tells_energy=False)
+    assert (decision.stop, decision.auto_stop_at) == (False, None)

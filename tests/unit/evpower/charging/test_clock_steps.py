@@ -148,7 +148,9 @@ def test_a_jump_that_is_impossible_since_the_begin_is_never_owed() -> None:
 
 def test_the_stop_at_another_instance_is_judged_by_the_charger_s_time() -> None:
     state = meter.begin(Decimal(0), T0, T0)
-    state, _ = meter.apply(state, Reading(T0 + timedelta(minutes=1), Decimal(600)), T0 + timedelta(minutes=1), POWER, T0)
+    state, _ = meter.apply(
+        state, Reading(T0 + timedelta(minutes=1), Decimal(600)), T0 + timedelta(minutes=1), POWER, T0
+    )
     an_hour_ago = T0 + timedelta(minutes=3) - timedelta(hours=1)
     ended, faults = meter.finish(state, Decimal(1560), T0 + timedelta(minutes=3), an_hour_ago, POWER, T0, T0)
     assert (ended.energy_wh, faults) == (1560, ())

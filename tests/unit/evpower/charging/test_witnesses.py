@@ -71,8 +71,8 @@ def test_of_two_plausible_witnesses_the_lower_is_billed() -> None:
     assert bill(1000, 2000, 3000, stop=2400) == (1400, (meter.DIFFERS,))
 
 
-def test_a_stop_that_shows_the_begin_is_the_lower_one() -> None:
-    assert bill(1000, 2000, 3000, stop=1000) == (0, (meter.DIFFERS,))
+def test_a_stop_that_repeats_the_begin_is_no_witness_against_readings_that_rose() -> None:
+    assert bill(1000, 2000, 3000, stop=1000) == (2000, (meter.DIFFERS,))
 
 
 def test_the_rounding_of_a_register_is_no_difference() -> None:
@@ -117,3 +117,7 @@ def test_a_register_that_jumped_for_two_readings_is_left_again() -> None:
     state, _ = charge(1000, 1300, 501_300, 501_600, 1900, 2500)
     assert state.energy_wh == 1500
     assert bill(1000, 1300, 501_300, 501_600, stop=1900)[0] == 900
+
+
+def test_jitter_below_the_begin_leaves_the_readings() -> None:
+    assert bill(1000, 1100, stop=900) == (100, ())

@@ -117,8 +117,8 @@ class StationRecord:
     firmware_version: str | None
     created_at: datetime
     updated_at: datetime
-    register_factor: int = 1
     connectors: tuple[StationConnector, ...] = ()
+    register_factor: int = 1  # Wh that its registers count where they say 1
 
     @property
     def is_offered(self) -> bool:

@@ -93,7 +93,8 @@ async def station(conn: Conn, scope: Scope, ref: str) -> StationRecord:
 async def change_station(
     conn: Conn, scope: Scope, ref: str, change: StationChange
 ) -> tuple[StationRecord, StationRecord]:
-    """D4: the station before and after. Prices of running sessions are frozen and do not change.
+    """D4: the station before and after. Prices of running sessions are frozen and do not change; nor does what their
+    registers count.
 
     Raises:
         StationNotFound: unknown, or not in the scope.
@@ -107,7 +108,7 @@ async def change_station(
         status=change.status_after(before),
         price_per_kwh=before.price_per_kwh if change.price_per_kwh is None else change.price_per_kwh,
         session_fee=before.session_fee if change.session_fee is None else change.session_fee,
-        register_factor=change.register_factor or before.register_factor,
+        register_factor=before.register_factor if change.register_factor is None else change.register_factor,
     )
     return before, await station(conn, scope, before.id)
 

@@ -76,9 +76,7 @@ def beside_register(
         memory = replace(memory, intervals=(), interval_wh=ZERO)
     if energy_wh < ALLOWANCE_WH:
         power = _mean(state, reading, max_power_w, from_current=True)
-        # Only a look is at stake here, so the longer time counts where the reading tells its power itself.
-        longest = seconds(received_at - (state.since or began_at)) if _power(reading) is not None else ZERO
-        memory = _with_power(memory, state, reading, received_at, began_at, power, at_least_s=longest)
+        memory = _with_power(memory, state, reading, received_at, began_at, power)
     elif not is_far_below(energy_wh, memory.power_wh):
         memory = replace(memory, power_wh=ZERO, measured_s=ZERO)
     return None if memory == _NOTHING else memory
@@ -122,12 +120,9 @@ def _with_power(
     received_at: datetime,
     began_at: datetime,
     power_w: Decimal | None,
-    *,
-    at_least_s: Decimal = ZERO,
 ) -> MeterMemory:
     """Power over the time since the last reading; all these times together are never longer than the session."""
-    step_s = max(_step_s(state, reading, received_at, began_at), at_least_s)
-    step_s = min(step_s, seconds(received_at - began_at) - memory.measured_s)
+    step_s = min(_step_s(state, reading, received_at, began_at), seconds(received_at - began_at) - memory.measured_s)
     if power_w is None or step_s <= 0:
         return memory
     return replace(

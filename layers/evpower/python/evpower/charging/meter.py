@@ -96,11 +96,13 @@ def apply(
     if register < ZERO:
         return _uncounted(state, reading, received_at, max_power_w, began_at), (NEGATIVE,)
 
+    if state.memory is not None and not state.register_wh:
+        # Use case: the register showed zeros for a while. What it shows now goes on from before, or was all delivered
+        # since: where both can be, the lower counts.
+        back = _returned(state, reading, register, received_at, max_power_w, began_at)
+        if back is not None:
+            return back
     difference = register - state.register_wh
-    if state.memory is not None and witnesses.comes_back_from_zero(state, register):
-        returned = witnesses.returned_wh(state, register, reading.sampled_at, received_at, max_power_w, began_at)
-        if returned is not None:
-            return _return(state, reading, register, returned, received_at, max_power_w, began_at)
     if ZERO <= difference <= ALLOWANCE_WH:  # plausible in any time
         return _accept(state, reading, register, difference, received_at, max_power_w, began_at)
     since, since_charger = _last_register(state, began_at, charger_began_at)
@@ -144,9 +146,9 @@ def _implausible(
     is_last: bool,
 ) -> tuple[MeterState, tuple[str, ...]]:
     """A register that does not go on from the last one: one that was left before, a candidate, or one confirmed."""
-    returned = witnesses.returned_wh(state, register, reading.sampled_at, received_at, max_power_w, began_at)
-    if returned is not None:
-        return _return(state, reading, register, returned, received_at, max_power_w, began_at, since, since_charger)
+    back = _returned(state, reading, register, received_at, max_power_w, began_at)
+    if back is not None:
+        return back
     # Use case: power loss in the middle of a transaction, the register starts again at 0.
     fell_to_start = register <= min(bound, state.register_wh / 2)
     candidate = state.candidate_wh
@@ -162,23 +164,22 @@ def _implausible(
     return replace(uncounted, candidate_wh=register), (RESET if fell_to_start else JUMP,)
 
 
-def _return(
+def _returned(
     state: MeterState,
     reading: Reading,
     register: Decimal,
-    returned_wh: Decimal,
     received_at: datetime,
     max_power_w: Decimal,
     began_at: datetime,
-    since: datetime | None = None,
-    since_charger: datetime | None = None,
-) -> tuple[MeterState, tuple[str, ...]]:
-    """The register that was left before is back, and with it the session has ``returned_wh``."""
-    added = max(returned_wh - state.energy_wh, ZERO)
+) -> tuple[MeterState, tuple[str, ...]] | None:
+    """The meter after a register that goes on from the one that was left before; None if it does not."""
+    returned = witnesses.returned_wh(state, register, reading.sampled_at, received_at, max_power_w, began_at)
+    if returned is None:
+        return None
+    added = max(returned - state.energy_wh, ZERO)
     after, flags = _accept(state, reading, register, added, received_at, max_power_w, began_at)
-    # Zeros are no register that could come back.
-    left = state.register_wh or None
-    return _remember(after, left, state.energy_wh, since, since_charger), flags
+    left = state.register_wh or None  # zeros are no register that could come back
+    return _remember(after, left, state.energy_wh, state.since, state.since_charger), flags
 
 
 def _last_register(

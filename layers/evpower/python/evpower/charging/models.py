@@ -97,7 +97,7 @@ class MeterMemory(Record, frozen=True, omit_defaults=True):
     """What a meter remembers beside its register while there is something to remember (column ``meter_memory``).
 
     ``power_wh``: energy by power over ``measured_s`` seconds; ``interval_wh``: sum of the interval energies of the
-    timestamps ``intervals``; ``left_wh``: the register before the present one (it fell, or another one comes in turn),
+    timestamps ``intervals``; ``left_wh``: the register before the present one (it fell, or another is sent in turn),
     with the session's energy and the times (server's, charger's) when it was left; ``owed_wh``: what the register
     showed sooner than the connector seemed able to deliver it since the begin.
     """
@@ -359,3 +359,24 @@ class MeterUpdate(Record, frozen=True):
     cost: Decimal | None = None
     auto_stop_at: datetime | None = None
     review: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FlushNumber:
+    """Which group commit this is: ``writer`` counts its own, and makes one after the other."""
+
+    writer: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class FlushOutcome:
+    """What became of a batch, by positions in it.
+
+    Attributes:
+        locked: nothing of these is stored, because somebody has locked their sessions.
+        stale: their readings are stored; their session has ended, or its station has connected elsewhere.
+    """
+
+    locked: frozenset[int] = frozenset()
+    stale: frozenset[int] = frozenset()

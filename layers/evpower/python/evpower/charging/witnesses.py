@@ -46,17 +46,6 @@ def goes_on(state: MeterState, register_wh: Decimal, bound_wh: Decimal) -> bool:
     )
 
 
-def comes_back_from_zero(state: MeterState, register_wh: Decimal) -> bool:
-    """Whether zeros end with a register that is not below the one before them.
-
-    Use case: a register near zero. It could also have restarted there and gone on; the lower of the two is billed.
-    """
-    memory = state.memory
-    return (
-        memory is not None and memory.left_wh is not None and state.register_wh == 0 and register_wh >= memory.left_wh
-    )
-
-
 def returned_wh(
     state: MeterState,
     register_wh: Decimal,
@@ -110,12 +99,15 @@ def weigh(
 def _below(state: MeterState, stop_wh: Decimal, by_stop: Decimal | None, *, may_have_restarted: bool) -> Weighed:
     """The register of the end is below the last reading. ``by_stop``: its energy, if that is plausible."""
     by_readings = state.energy_wh
+    if by_stop == 0 and by_readings > 0:
+        # Use case: a charger ends each transaction with the register of its begin. What has risen does not stand there.
+        return Weighed(by_readings, (DIFFERS,), takes_register=False)
     fall = state.register_wh - stop_wh
     is_one_register = state.register_wh - start_wh(state) == by_readings
     if is_one_register and by_stop is not None:
         return Weighed(by_stop, (DIFFERS,) if fall > _ROUNDING_WH else (), takes_register=True)
     if fall <= ALLOWANCE_WH and stop_wh > state.register_wh / 2:
-        return Weighed(by_readings, (DIFFERS,) if fall > _ROUNDING_WH else (), takes_register=False)
+        return Weighed(by_readings, (), takes_register=False)  # jitter of a register, as in any reading
     if may_have_restarted and state.candidate_wh is None:
         # Use case: the register fell with the power, and only the end shows it. Nothing follows that could tell it from
         # a register of the session, which shows at least what the readings show; then that is the lower.

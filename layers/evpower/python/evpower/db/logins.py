@@ -7,6 +7,8 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import tuple_row
 
+from evpower.db.bounded import KEEP_ALIVE
+
 
 @dataclass(frozen=True, slots=True)
 class Login:
@@ -25,7 +27,7 @@ async def ensure_logins(dsn: str, logins: Sequence[Login]) -> list[str]:
     """
     made: list[str] = []
     async with await psycopg.AsyncConnection.connect(
-        dsn, autocommit=True, prepare_threshold=None, row_factory=tuple_row
+        dsn, autocommit=True, prepare_threshold=None, row_factory=tuple_row, **KEEP_ALIVE
     ) as conn:
         for login in logins:
             name = sql.Identifier(login.name)

@@ -28,6 +28,7 @@ from psycopg import sql
 from psycopg.errors import Diagnostic
 from psycopg.rows import tuple_row
 
+from evpower.db.bounded import KEEP_ALIVE
 from evpower.db.sql_script import Statement, split_statements
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -95,7 +96,7 @@ async def migrate(dsn: str, *, target: str | None = None, folder: Path = MIGRATI
         migrations = [migration for migration in migrations if migration.version <= target]
     applied: list[str] = []
     async with await psycopg.AsyncConnection.connect(
-        dsn, autocommit=True, prepare_threshold=None, row_factory=tuple_row, client_encoding="UTF8"
+        dsn, autocommit=True, prepare_threshold=None, row_factory=tuple_row, client_encoding="UTF8", **KEEP_ALIVE
     ) as conn:
         conn.add_notice_handler(_log_notice)
         await _prepare(conn)

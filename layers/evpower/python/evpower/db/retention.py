@@ -61,6 +61,7 @@ def purges(settings: Settings) -> tuple[Purge, ...]:
         Purge("idempotency_keys", "created_at", _IDEMPOTENCY_DAYS),
         Purge("used_nonces", "expires_at", 0),
         Purge("rate_counters", "window_start", _COUNTER_DAYS),
+        Purge("meter_flushes", "flushed_at", _COUNTER_DAYS),
         Purge("otp_codes", "created_at", _CODE_DAYS),
         Purge("refresh_tokens", "expires_at", 0),
     )

@@ -4,6 +4,7 @@ Only the ids travel through Redis. Each socket tier instance then reads the pres
 events can therefore not overtake each other, and a caller needs no query to publish.
 """
 
+import asyncio
 import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ log = get_logger(__name__)
 CHANNEL = "evpower:stations-changed"
 _MAX_IDS = 500
 _PAUSE_AFTER_FAILURE_S = 5.0
+_WITHIN_S = 3.0
 
 
 class Publisher:
@@ -44,8 +46,9 @@ class Publisher:
             return
         try:
             redis = self._open()
-            for start in range(0, len(ids), _MAX_IDS):
-                await redis.publish(CHANNEL, orjson.dumps({"stations": ids[start : start + _MAX_IDS]}))
+            async with asyncio.timeout(_WITHIN_S):
+                for start in range(0, len(ids), _MAX_IDS):
+                    await redis.publish(CHANNEL, orjson.dumps({"stations": ids[start : start + _MAX_IDS]}))
         except Exception as error:
             # Use case: Redis is away. A route must not fail or wait for the sake of a live update.
             self._skip_until = time.monotonic() + _PAUSE_AFTER_FAILURE_S

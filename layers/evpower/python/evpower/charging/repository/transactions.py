@@ -213,9 +213,10 @@ async def had_active(conn: Conn, station_id: str, moment: datetime, limit: int) 
     """Transactions of the station that ran at ``moment`` (our clock), as far as is known."""
     cursor = await conn.execute(
         f"""SELECT {_COLUMNS} FROM ocpp_transactions
-             WHERE station_id = %s AND received_at <= %s AND (status = 'active' OR stop_received_at > %s)
+             WHERE station_id = %s AND received_at <= %s
+               AND (status = 'active' OR stop_received_at > %s OR (stop_received_at IS NULL AND ended_at >= %s))
              ORDER BY id DESC LIMIT %s""",  # noqa: S608 - constant column list
-        (station_id, moment, moment, limit),
+        (station_id, moment, moment, moment, limit),
     )
     return [Transaction(**row) for row in await cursor.fetchall()]
 

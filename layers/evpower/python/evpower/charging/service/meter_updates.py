@@ -10,7 +10,15 @@ import psycopg
 
 from evpower.charging import autostop, belonging
 from evpower.charging.autostop import OVERDUE_INTERVALS
-from evpower.charging.models import AFTER_STOP, EndReason, LimitType, MeterUpdate, SessionState
+from evpower.charging.models import (
+    AFTER_STOP,
+    EndReason,
+    FlushNumber,
+    FlushOutcome,
+    LimitType,
+    MeterUpdate,
+    SessionState,
+)
 from evpower.charging.repository import meter_values, quarantine, sessions, transactions
 from evpower.charging.repository import sweeps as queries
 from evpower.charging.repository.sessions import session_of
@@ -26,7 +34,7 @@ from evpower.stations import service as stations
 from evpower.stations.sampling import Gaps
 
 _STOP_AGAIN_AFTER = timedelta(minutes=1)
-_NONE: frozenset[int] = frozenset()
+_ALL_STORED = FlushOutcome()
 _LONGEST_CHARGE = timedelta(days=2)  # what is named longer ago is not looked through
 
 
@@ -88,17 +96,20 @@ async def running_on(conn: Conn, station_id: str, connector_id: int, now: dateti
     return await meter_values.running_on(conn, station_id, connector_id, now - _LONGEST_CHARGE, now)
 
 
-async def flush_readings(conn: Conn, batch: Sequence[MeterUpdate]) -> frozenset[int]:
+async def flush_readings(conn: Conn, number: FlushNumber, batch: Sequence[MeterUpdate]) -> FlushOutcome:
     """Store readings and bring the sessions' meters up to date; one statement whatever the size of the batch.
 
-    Returns:
-        Positions in ``batch`` whose session was not updated as a live one: it has ended, or the station has
-        connected elsewhere. Their readings are stored; what the caller knows of the session is out of date.
+    The same number may be sent again with the same batch when its outcome is unknown: it is stored once. Sessions that
+    are locked are left out, and their readings with them.
     """
-    stale = await meter_values.flush(conn, batch)
-    if not stale:
-        return _NONE
-    return frozenset(position for position, update in enumerate(batch) if update.session_id in stale)
+    locked, stale = await meter_values.flush_numbered(conn, number, batch)
+    if not locked and not stale:
+        return _ALL_STORED
+    sessions = [update.session_id for update in batch]
+    return FlushOutcome(
+        frozenset(position for position, session in enumerate(sessions) if session in locked),
+        frozenset(position for position, session in enumerate(sessions) if session in stale),
+    )
 
 
 async def store_readings_apart(conn: Conn, update: MeterUpdate) -> bool:

@@ -75,11 +75,7 @@ async def settle(
     if session.ocpp_transaction_id is not None:
         await transactions.end_without_stop(conn, session.ocpp_transaction_id, source, now)
     await pricing.record_promo_use(
-        conn,
-        session.price,
-        client_id=client.id,
-        session_id=session.id,
-        discount=bill.discount_amount,
+        conn, session.price, client_id=client.id, session_id=session.id, discount=bill.discount_amount
     )
     await stations.release_connector(conn, session.id)
     _count(session, outcome, first=first, state=state, reason=reason, written_off_before=written_off_before)
