@@ -72,7 +72,7 @@ class SocketTier:
 
     def __init__(self, settings: Settings, *, clock: Clock | None = None) -> None:
         self.settings = settings
-        self.clock = DatabaseClock(clock or SystemClock())
+        self.clock = clock or DatabaseClock(SystemClock())
         self.instance_id = settings.instance_id or new_id()
         self.background = Background()
         self.database = PooledDatabase(settings)

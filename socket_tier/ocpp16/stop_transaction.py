@@ -124,7 +124,7 @@ def _message(charger: Charger, payload: Payload, lost: tuple[Lost, ...]) -> Stop
         readings=(*normalise.readings(payload.get("transactionData") or ()), *broken),
         raw=normalise.clean(sent if isinstance(sent, dict) else payload),
         unreadable=tuple(unreadable),
-        measured_at=context.measured(now, time.monotonic()) if context is not None else None,
+        measured_at=context.measured(now, time.monotonic(), stopped_at) if context is not None else None,
     )
 
 

@@ -12,6 +12,7 @@ from evpower.db import Conn, PooledDatabase
 from evpower.ids import new_id
 from socket_tier.tier import SocketTier
 from tests.fakes.charging_story import Story, sample, stamp
+from tests.fakes.hearing import heard
 from tests.fakes.network import Network, balance_of, money_faults
 from tests.fakes.raw_charger import RawCharger
 from tests.fakes.stations import until
@@ -237,6 +238,7 @@ async def test_stops_before_its_start_was_answered(tier: SocketTier, story: Stor
     # It may be another charge's by its tag alone, so it counts once nothing has been read for three intervals.
     assert (await story.session(started.session.id)).state is SessionState.CHARGING
     later = datetime.now(UTC) + timedelta(minutes=4)
+    await heard(story.db, later)
     sweep = next(sweep for sweep in charging.SWEEPS if sweep.name == "stops_by_card")
     assert await story.db.run(lambda conn: sweep.find(conn, later, 10)) == [started.session.id]
     await story.db.run(lambda conn: sweep.handle(conn, started.session.id, later))

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -11,6 +12,7 @@ import pytest
 from psycopg import sql
 
 from evpower.charging.models import SessionState
+from evpower.clock import SystemClock
 from evpower.config import Settings, get_settings
 from evpower.db import Conn, PooledDatabase, database_time
 from evpower.stations import hearing
@@ -30,7 +32,8 @@ from tests.integration.functions.sweeps.parts import sweep_deps
 from tests.integration.socket_tier.conftest import MakeTier, url
 
 STATIONS = 6
-SILENT_S = 2
+SILENT_S = 5
+"""More than the pool of an instance waits until it tries again to connect after an outage of about so long."""
 
 
 @pytest.fixture
@@ -41,10 +44,6 @@ def clock(database_url: str) -> DatabaseClock:
 @pytest.fixture
 def deps(make_settings: Callable[..., Settings], db: PooledDatabase) -> SweepDeps:
     """Sweeps by the database's time, as they run in production."""
-    from dataclasses import replace
-
-    from evpower.clock import SystemClock
-
     return replace(sweep_deps(make_settings, db, SystemClock())[0], has_own_clock=False)
 
 
@@ -152,7 +151,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def quick_tier(make_tier: MakeTier, instance: str) -> SocketTier:
-    tier = await make_tier(instance_id=instance, station_offline_after_s=60, ocpp_ping_interval_s=0.4)
+    tier = await make_tier(instance_id=instance, station_offline_after_s=60)
     tier.liveness._flush_interval_s = 0.2
     return tier
 
@@ -173,8 +172,11 @@ async def database_away(database_url: str) -> AsyncIterator[None]:
 
 async def charge_everywhere(
     stack: AsyncExitStack, db: PooledDatabase, tiers: tuple[SocketTier, SocketTier]
-) -> list[RawCharger]:
-    """A car charges by card at each station; half of the stations are at the one instance, half at the other."""
+) -> list[tuple[RawCharger, asyncio.Task[None]]]:
+    """A car charges by card at each station; half of the stations are at the one instance, half at the other.
+
+    Each charger comes with the task of its heartbeats.
+    """
     chargers = []
     for number in range(2, STATIONS + 2):
         station = f"station-{number}"
@@ -189,8 +191,17 @@ async def charge_everywhere(
         await charger.boot()
         begin = {"connectorId": 1, "idTag": f"card-{number}", "meterStart": 0, "timestamp": stamp()}
         assert (await charger.call("StartTransaction", **begin))["idTagInfo"]["status"] == "Accepted"
-        chargers.append(charger)
+        beating = asyncio.create_task(heartbeats(charger))
+        stack.callback(beating.cancel)
+        chargers.append((charger, beating))
     return chargers
+
+
+async def heartbeats(charger: RawCharger) -> None:
+    """The charger is heard all the while, whether or not we can write it down."""
+    while True:
+        await charger.call("Heartbeat")
+        await asyncio.sleep(0.3)
 
 
 async def states(db: PooledDatabase) -> list[str]:
@@ -217,7 +228,8 @@ async def test_nobody_ends_after_the_database_was_away_but_who_is_silent_then(
         chargers = await charge_everywhere(stack, db, tiers)
         await until(lambda: hears_for(db, SILENT_S), "chargers to be heard for long enough")
         async with database_away(database_url):
-            await asyncio.sleep(2 * SILENT_S)
+            await asyncio.sleep(SILENT_S + 0.5)
+        await db.pool.check()  # its connections died as well
         while not await hears_for(db, SILENT_S):
             assert await sweep(deps) == {}
             await asyncio.sleep(0.05)
@@ -225,7 +237,9 @@ async def test_nobody_ends_after_the_database_was_away_but_who_is_silent_then(
             assert await sweep(deps) == {}
             await asyncio.sleep(0.05)
         assert await states(db) == ["charging"] * STATIONS
-        chargers[0].drop()
+        gone, beating = chargers[0]
+        beating.cancel()
+        gone.drop()
 
         async def one_ended() -> bool:
             await sweep(deps)
@@ -245,7 +259,7 @@ async def test_nobody_ends_after_all_instances_were_away(
         await until(lambda: hears_for(db, SILENT_S), "chargers to be heard for long enough")
         for tier in tiers:
             await tier.stop()
-        await asyncio.sleep(2 * SILENT_S)
+        await asyncio.sleep(SILENT_S + 0.5)
         assert await sweep(deps) == {}
         await quick_tier(make_tier, "c")
         await until(lambda: hears_for(db, 0), "a sign of life")

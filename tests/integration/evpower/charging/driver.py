@@ -141,7 +141,7 @@ class Driver:
         )
 
     async def sweep(self, heard_for: timedelta | None = LONG) -> list[str]:
-        """All sweeps once; commands that they ask for. ``heard_for``: how long chargers could be heard; None: as it is."""
+        """All sweeps once; commands that they ask for. ``heard_for``: how long chargers could be heard; None: as is."""
         if heard_for is not None:
             await heard(self.db, self.now, heard_for)
         commands = []

@@ -220,5 +220,7 @@ TABLES: Final[dict[str, Access]] = {
     "used_nonces": Access("system", "system", "system"),
     "rate_counters": Access("system", "system", "system"),
     "idempotency_keys": Access(),
+    "hearing_runs": Access(),
+    "meter_flushes": Access(),
     "schema_migrations": Access(worker=""),
 }
