@@ -33,7 +33,7 @@ SCHEDULES = (
     _sweep("hanging_sessions", "rate(1 minute)", "settle or refund sessions that hang (10 minutes, 12 hours)"),
     _sweep("command_redelivery", "rate(1 minute)", "re-send commands without a terminal state, expire old ones"),
     _sweep("push_outbox", "rate(1 minute)", "hand over notifications whose message was lost"),
-    _sweep("ledger_audit", "rate(1 hour)", "check that balances, ledger and sessions agree"),
+    _sweep("ledger_audit", "rate(1 minute)", "check that balances, ledger and sessions agree"),
     _sweep("vital_signs", "rate(1 minute)", "measure how the system stands, for dashboard and alarms"),
     _sweep("charger_state", "rate(2 minutes)", "end reservations and profiles, push closed cards out of lists"),
     _sweep("certificates", "rate(5 minutes)", "go on with the chargers' certificates and keys, tell which ones end"),

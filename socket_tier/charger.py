@@ -52,6 +52,7 @@ class Charger:
             none. Forgotten when a transaction starts or stops, and when readings name it.
         inbound: the CALL that is being handled; set by the connection.
         caller: calls the charger back; set by the connection.
+        boot_drains: a boot is being stored, and what waits for the station is run with it.
     """
 
     def __init__(self, admission: Admission, epoch: int, services: Services) -> None:
@@ -62,6 +63,7 @@ class Charger:
         self.unnamed: dict[tuple[int, int], int | None] = {}
         self.inbound = Inbound()
         self.caller: Caller | None = None
+        self.boot_drains = False
         self._ask_again_at = time.monotonic() + ASK_AGAIN_S
         self._deferred: list[Callable[[], Awaitable[None]]] = []
         self._tasks: set[asyncio.Task[None]] = set()

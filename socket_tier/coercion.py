@@ -86,6 +86,9 @@ class Coercion:
         return [self._coerce(items, item, path) for item in found]
 
     def _string(self, schema: Schema, value: Any, path: Path) -> Any:
+        if isinstance(value, bool) and not schema.keys() & {"format", "enum"}:
+            self._note("true or false instead of text in", path)
+            return "true" if value else "false"
         if isinstance(value, int | float) and not isinstance(value, bool):
             if "format" in schema or not math.isfinite(value) or (isinstance(value, float) and abs(value) >= _EXACT):
                 return value

@@ -115,7 +115,8 @@ class ChargerConnection:
         """Let commands through. Use case: a charger that has just started refuses what comes before its boot."""
         if not self._ready and not self._closed:
             self._ready = True
-            self.charger.services.drain(self.station_id)
+            if not self.charger.boot_drains:
+                self.charger.services.drain(self.station_id)
 
     # --- reading ------------------------------------------------------------------------------------------------
 

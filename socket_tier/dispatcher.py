@@ -7,7 +7,7 @@ so ``sent`` is never said of a frame that waits.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from evpower.charging import service as charging
 from evpower.clock import Clock
 from evpower.commands import sealed, service
-from evpower.commands.models import REMOTE_START, REMOTE_STOP, REPEATED_BY_BOOT, Command, CommandStatus
+from evpower.commands.models import REMOTE_START, REMOTE_STOP, REPEATED_BY_BOOT, Command, CommandStatus, QueuedRef
 from evpower.commands.sealed import SealBroken
 from evpower.db import Conn, Database
 from evpower.ids import correlation_id
@@ -90,6 +90,8 @@ class Dispatcher:
         self._poll_s = poll_s
         self._poll_degraded_s = poll_degraded_s
         self._lines: dict[str, list[str]] = {}  # station -> command ids waiting, the running one first
+        self._to_drain: set[str] = set()
+        self._drainer: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
         self._background = background or Background()
         self._stopping = False
@@ -134,15 +136,33 @@ class Dispatcher:
 
     async def drain(self, *stations: str) -> None:
         """Take what is queued for these local stations: after a connect, an accepted boot, a Redis outage."""
-        held = self._registry.local_epochs()
-        epochs = {station: held[station] for station in stations if station in held}
-        now = self._clock.now()
-        for ref in await self._database.run(lambda conn: service.queued_for(conn, epochs, now)):
-            self.submit(ref.station_id, ref.command_id)
+        if not self._registry.epochs_of(stations):
+            return
+        self._submit_all(await self._database.run(lambda conn: self._queued_for(conn, stations)))
 
     def drain_soon(self, stations: list[str]) -> None:
-        """``drain`` in the background; a failure is repaired by the poll."""
-        self._spawn(self.drain(*stations))
+        """``drain`` in the background; a failure is repaired by the poll.
+
+        Use case: thousands connect at once. While one transaction looks, those who ask meanwhile gather for the next.
+        """
+        self._to_drain.update(stations)
+        if self._drainer is None:
+            self._drainer = self._spawn(self._drain_gathered())
+
+    async def _drain_gathered(self) -> None:
+        try:
+            while self._to_drain:
+                stations, self._to_drain = self._to_drain, set()
+                await self._guarded(self.drain(*stations))
+        finally:
+            self._drainer = None
+
+    def _submit_all(self, queued: Iterable[QueuedRef]) -> None:
+        for ref in queued:
+            self.submit(ref.station_id, ref.command_id)
+
+    async def _queued_for(self, conn: Conn, stations: Iterable[str]) -> list[QueuedRef]:
+        return await service.queued_for(conn, self._registry.epochs_of(stations), self._clock.now())
 
     # --- one command --------------------------------------------------------------------------------------------
 
@@ -246,23 +266,27 @@ class Dispatcher:
             if hook is not None:
                 await hook(conn, command, outcome.value, now)
 
-        async def whole(conn: Conn) -> None:
+        async def whole(conn: Conn) -> list[QueuedRef]:
             # The outcome's consequences first: client and session are locked before the command row.
             await causes(conn)
             if on_outcome is not None:
                 await on_outcome(conn, ended, outcome, response)
             await finish(conn, error)
+            # What it has just queued; read here, because a transaction of its own would cost as much as the outcome.
+            return await self._queued_for(conn, [command.station_id]) if on_outcome is not None else []
 
-        async def without_stored_state(conn: Conn) -> None:
+        async def without_stored_state(conn: Conn) -> list[QueuedRef]:
             await causes(conn)
             told = {"command_id": command.id, "action": command.action, "outcome": outcome.value}
             await stations.add_event(
                 conn, command.station_id, "command_outcome_not_stored", now, payload=told, severity="error"
             )
             await finish(conn, "; ".join(filter(None, (error, NOT_STORED))))
+            return []
 
+        instead = without_stored_state if on_outcome is not None else None
         try:
-            await self._persistently(whole, without_stored_state if on_outcome is not None else None)
+            queued: list[QueuedRef] = await self._persistently(whole, instead)
         except _MovedOn:
             log.warning("answer came after the lease", extra={"command_id": command.id, "outcome": outcome})
             return outcome
@@ -270,10 +294,10 @@ class Dispatcher:
         self._count(command, outcome, now)
         if hook is not None:
             await self._changed([command.station_id])
-        if on_outcome is not None:
-            if (held := self._registry.local(command.station_id)) is not None:
-                held.look_up_again()
-            self.drain_soon([command.station_id])  # it may have queued the next command
+        held = self._registry.local(command.station_id)
+        if on_outcome is not None and held is not None:
+            held.look_up_again()
+        self._submit_all(queued)
         return outcome
 
     async def _record_lost(self, command: Command, error: str, *, written: bool = True) -> CommandStatus:
@@ -336,10 +360,11 @@ class Dispatcher:
                 self._registry.drop_stale(newer)
             await self.drain(*epochs)
 
-    def _spawn(self, work: Awaitable[None]) -> None:
+    def _spawn(self, work: Awaitable[None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(self._guarded(work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _guarded(self, work: Awaitable[T]) -> T | None:
         """One command's failure never stops the others; its row is still open for poll and sweep."""

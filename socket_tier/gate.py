@@ -23,7 +23,7 @@ log = get_logger(__name__)
 
 ACCEPTS_PER_SECOND = 500.0
 ACCEPT_BURST = 2000.0
-# Use case: everybody comes back at once. Each new charger brings ten short transactions; who is let in while these
+# Use case: everybody comes back at once. Each new charger brings six short transactions; who is let in while these
 # queue makes those wait who are in, until their messages fail.
 MAX_WAITING = 64
 MAX_LET_IN = 20_000

@@ -54,6 +54,7 @@ _RULES: dict[str, _Rule] = {
 }
 _AVERAGED = frozenset({"voltage_v", "soc_percent", "temperature_c"})
 _PHASES = {"L1": "L1", "L1-N": "L1", "L2": "L2", "L2-N": "L2", "L3": "L3", "L3-N": "L3"}
+_NEUTRAL = "N"  # of a register that names no other phase, it is the register: some chargers tag the total so
 _LINE = "line"  # L1-L2 and its like: used for a voltage only when nothing else is there
 # The energy that the car got is measured at the outlet; other places are a last resort.
 _LOCATION_RANK = {None: 0, "": 0, "Outlet": 0, "Cable": 1, "EV": 2, "Inlet": 3, "Body": 4}
@@ -130,8 +131,8 @@ def _interpret(measurand: str, unit: str, phase: str, location: str, form: str) 
     factor = units.get(name)
     if factor is None:
         return _Meaning(flag=UNKNOWN_UNIT)
-    kind = _PHASES.get(phase, _LINE if "-L" in phase else "N") if phase else None
-    if kind == "N":
+    kind = _PHASES.get(phase, _LINE if "-L" in phase else _NEUTRAL) if phase else None
+    if kind == _NEUTRAL and field != "energy_wh":
         return _Meaning()
     rank = _LOCATION_RANK.get(location, 5)
     below = largest.adjusted() - factor.adjusted()
@@ -328,7 +329,7 @@ def _celsius(value: Decimal, unit: str) -> Decimal:
 
 def _combine(field: str, by_phase: dict[str, Decimal]) -> Decimal:
     """What the phases say where the charger gives no total."""
-    phases = [value for phase, value in by_phase.items() if phase != _LINE] or list(by_phase.values())
+    phases = [value for phase, value in by_phase.items() if phase not in (_LINE, _NEUTRAL)] or list(by_phase.values())
     total = sum(phases, Decimal(0))
     if field in _AVERAGED:
         return (total / len(phases)).quantize(_HUNDREDTH if field == "voltage_v" else _TENTH, ROUND_HALF_UP)

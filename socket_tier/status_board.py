@@ -58,6 +58,9 @@ class StatusBoard:
                 self._location_of[station.station.id] = view.location.id
         before = self._events
         different = [event for key, event in fresh.items() if key not in before or before[key].body != event.body]
-        self._events = fresh if complete else {**before, **fresh}
+        if complete:
+            self._events = fresh
+        else:
+            before.update(fresh)  # in place: a copy of everything for each change would be the dearest part of it
         self.loaded = True
         return different

@@ -72,7 +72,7 @@ class SocketTier:
 
     def __init__(self, settings: Settings, *, clock: Clock | None = None) -> None:
         self.settings = settings
-        self.clock = clock or DatabaseClock(SystemClock())
+        self.clock = DatabaseClock(clock or SystemClock())
         self.instance_id = settings.instance_id or new_id()
         self.background = Background()
         self.database = PooledDatabase(settings)
@@ -138,7 +138,9 @@ class SocketTier:
             ping_interval_s=settings.ocpp_ping_interval_s,
             offline_after_s=settings.station_offline_after_s,
         )
-        self.signs = SignsOfLife(self.database, self.instance_id, self.clock, self.liveness.stores)
+        self.signs = SignsOfLife(
+            self.database, self.instance_id, self.clock if clock is None else None, self.liveness.stores
+        )
         self._reporter = metrics.EmfReporter(action for dialect in DIALECTS.values() for action in dialect.routes)
         self._drain_s = DRAIN_S
         self._reports: set[asyncio.Task[None]] = set()

@@ -44,13 +44,14 @@ CORS_REQUEST_HEADERS = [
     "Authorization",
     "Content-Type",
     "Idempotency-Key",
+    "If-None-Match",
     "X-CSRF-Token",
     "X-Client-Id",
     "X-Client-Timestamp",
     "X-Client-Signature",
     "X-Correlation-ID",
 ]
-CORS_RESPONSE_HEADERS = ["X-Correlation-ID", "Idempotency-Key", "Retry-After"]
+CORS_RESPONSE_HEADERS = ["X-Correlation-ID", "Idempotency-Key", "Retry-After", "ETag"]
 CORS_MAX_AGE_S = 86400
 
 

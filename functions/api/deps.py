@@ -16,6 +16,7 @@ from evpower.realtime.service import Publisher
 from evpower.redis_access import RedisAccess
 from evpower.storage.store import FileStore, S3FileStore
 from functions.api.replay import DatabaseReplayGuard
+from functions.api.shared_answers import SharedAnswers
 
 DATABASE_ANSWERS_WITHIN_S = 24.0
 """Below the gateway's 29 s, so that a caller gets an answer of ours."""
@@ -36,6 +37,7 @@ class Deps:
     commands: CommandQueue
     publisher: Publisher
     files: FileStore
+    answers: SharedAnswers
 
     async def close(self) -> None:
         """Release connections (tests; a Lambda process just ends)."""
@@ -62,4 +64,5 @@ def build_deps(settings: Settings, *, database: Database | None = None, clock: C
         commands=SqsCommandQueue(settings),
         publisher=Publisher(settings),
         files=S3FileStore(settings, clock),
+        answers=SharedAnswers(redis),
     )

@@ -6,6 +6,7 @@ Without the zeros an alarm on a failure that never happened would have no data, 
 from datetime import datetime, timedelta
 
 from evpower import metrics
+from evpower.auth import code_caps
 from evpower.certificates import expiry
 from evpower.db import Conn, vital_signs
 from evpower.metric_names import resting
@@ -23,6 +24,8 @@ async def run(deps: SweepDeps, now: datetime) -> dict[str, int]:
         return signs, (await expiry.count(conn, [soon], now))[soon]
 
     metrics.emit(resting("functions", "both"))
+    for reason in code_caps.SHARED:
+        metrics.emit({"LoginCodesRefused": 0}, Reason=reason)
     signs, certificates = await deps.database.run(measure)
     metrics.emit(signs)
     metrics.emit({"CertificatesExpiring": certificates})

@@ -1,8 +1,11 @@
 """BootNotification: answered from memory; everything else happens afterwards (OCPP 1.6 section 4.2, ocpp.md §3)."""
 
+from datetime import timedelta
 from typing import Any
 
 from evpower.charging import service as charging
+from evpower.commands import service as commands
+from evpower.commands.models import QueuedRef
 from evpower.db import Conn
 from evpower.stations import service as stations
 from evpower.stations.models import BootInfo, RegistrationStatus
@@ -21,6 +24,7 @@ _ANSWER = {
 async def handle(charger: Charger, payload: Payload) -> Payload:
     if not charger.accepted:
         await charger.look_again()
+    charger.boot_drains = charger.accepted
     charger.defer(lambda: _afterwards(charger, payload))
     settings = charger.services.settings
     interval = charger.admission.heartbeat_interval_s or settings.heartbeat_interval_s
@@ -32,7 +36,7 @@ async def handle(charger: Charger, payload: Payload) -> Payload:
 
 
 async def _afterwards(charger: Charger, payload: dict[str, Any]) -> None:
-    """Mark the boot, then read the configuration and start what waited for this station."""
+    """Mark the boot, queue the question for the configuration, and run what waits for this station; one transaction."""
     boot = BootInfo(
         vendor=payload.get("chargePointVendor"),
         model=payload.get("chargePointModel"),
@@ -43,13 +47,14 @@ async def _afterwards(charger: Charger, payload: dict[str, Any]) -> None:
     services = charger.services
     now = services.clock.now()
 
-    async def work(conn: Conn) -> list[str]:
+    async def work(conn: Conn) -> list[QueuedRef]:
         await stations.record_boot(conn, charger.station_id, boot, now)
-        return await charging.start_again(conn, charger.station_id, now) if charger.accepted else []
+        if not charger.accepted:
+            return []
+        await charging.start_again(conn, charger.station_id, now)
+        # A moment later, because commands are written in the order of their times: a driver waits for the start.
+        await configuration.request(conn, charger.station_id, now + timedelta(microseconds=1))
+        return await commands.queued_for(conn, {charger.station_id: charger.epoch}, now)
 
-    repeated = await services.database.run(work)
-    if charger.accepted:
-        services.drain(charger.station_id)
-        for command_id in repeated:
-            services.dispatch(charger.station_id, command_id)
-        await configuration.request(charger)
+    for ref in await services.database.run(work):
+        services.dispatch(ref.station_id, ref.command_id)

@@ -19,7 +19,6 @@ from evpower.stations import charger_settings
 from evpower.stations import service as stations
 from evpower.stations.models import Admission
 from evpower.stations.sampling import INTERVAL_KEY
-from socket_tier.charger import Charger
 from socket_tier.ocpp16 import credentials
 
 Answer: TypeAlias = Mapping[str, Any] | None
@@ -31,15 +30,9 @@ _NEEDED_MEASURANDS = ("Energy.Active.Import.Register", "Power.Active.Import")
 _LONGEST_NUMBER = 9
 
 
-async def request(charger: Charger) -> None:
-    """Ask the charger for all its keys; :func:`told` takes the answer."""
-    now = charger.services.clock.now()
-
-    async def work(conn: Conn) -> Command:
-        return await commands.enqueue(conn, _command(charger.station_id, "GetConfiguration", {}, now), now)
-
-    command = await charger.services.database.run(work)
-    charger.services.dispatch(charger.station_id, command.id)
+async def request(conn: Conn, station_id: str, now: datetime) -> None:
+    """Queue the question for all keys; :func:`told` takes the answer."""
+    await commands.enqueue(conn, _command(station_id, "GetConfiguration", {}, now), now)
 
 
 async def told(conn: Conn, command: Command, outcome: CommandStatus, answer: Answer) -> None:

@@ -4,7 +4,6 @@ The running transaction is kept in memory (OCPP 1.6 section 4.7; ocpp.md §3): a
 kept moves on only after the commit. After a reconnect, on any instance, it is loaded again.
 """
 
-import time
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import datetime
 from typing import TypeVar
@@ -44,7 +43,7 @@ async def handle(charger: Charger, payload: Payload) -> Payload:
         shown = meter.scaled(readings, context.register_factor)
         counted = belonging.counting(shown, context.charger_started_at, context.until)
         reason = AFTER_STOP if _tells_more(context, shown, counted) else None
-        if _is_of_another_connector(context, connector_id, shown, _measured(context, now, shown)):
+        if _is_of_another_connector(context, connector_id, shown, _measured(charger, context, now, shown)):
             counted, reason = (), CONTRADICTION
     else:
         context = await _unnamed(charger, connector_id, transaction_id, readings, now)
@@ -56,7 +55,7 @@ async def handle(charger: Charger, payload: Payload) -> Payload:
         update = MeterUpdate(charger.station_id, charger.epoch, connector_id, transaction_id, None, now, readings)
         await charger.services.flush.store(update)
         return {}
-    at = _measured(context, now, counted)
+    at = _measured(charger, context, now, counted)
     decision, update = judge(context, counted, now, at, epoch=charger.epoch, connector_id=connector_id)
     update = replace(update, transaction_id=transaction_id, readings=readings)  # as it was sent
     if counted and reason is None:
@@ -152,7 +151,7 @@ def quick(charger: Charger, frame: MeterFrame, done: Done) -> bool:
     if charger.unnamed:
         charger.is_named(context.transaction_id)
     now = charger.services.clock.now()
-    at = _measured(context, now, readings)
+    at = _measured(charger, context, now, readings)
     decision, update = judge(context, readings, now, at, epoch=charger.epoch, connector_id=connector_id)
 
     def stored(outcome: bool | Exception) -> None:
@@ -173,7 +172,7 @@ def _follow(charger: Charger, context: MeterContext, update: MeterUpdate, decisi
         interval_s = context.gaps.new_interval(
             context.sample_interval_s, context.meter.since_charger, update.meter.since_charger
         )
-        context.advance(update.meter, time.monotonic())
+        context.advance(update.meter, charger.services.clock.monotonic())
         if interval_s is not None:
             context.sample_every(interval_s)
             charger.defer(lambda: _sampling_observed(charger, interval_s))
@@ -186,9 +185,10 @@ def _follow(charger: Charger, context: MeterContext, update: MeterUpdate, decisi
         charger.defer(lambda: _stop_closed(charger, context.session_id))
 
 
-def _measured(context: MeterContext, now: datetime, readings: tuple[Reading, ...]) -> datetime:
+def _measured(charger: Charger, context: MeterContext, now: datetime, readings: tuple[Reading, ...]) -> datetime:
     """``now`` as the time of the transaction: no step of the server's clock moves it."""
-    return context.measured(now, time.monotonic(), readings[-1].sampled_at if readings else None)
+    at = readings[-1].sampled_at if readings else None
+    return context.measured(now, charger.services.clock.monotonic(), at)
 
 
 def judge(
@@ -249,7 +249,7 @@ async def _context(charger: Charger, transaction_id: int | None) -> MeterContext
 
     found = await charger.services.database.run(work)
     if found is not None:
-        found.keep_time(charger.services.clock.now(), time.monotonic())
+        found.keep_time(charger.services.clock.now(), charger.services.clock.monotonic())
     if len(known) >= _MAX_TRANSACTIONS:
         known.pop(next(iter(known)))  # a charger that invents transaction ids costs no memory
     known[transaction_id] = found
@@ -273,7 +273,7 @@ async def _sampling_observed(charger: Charger, interval_s: int) -> None:
 async def _extend(charger: Charger, context: MeterContext) -> None:
     """Use case: an unlimited session nears the end of its reserve. Reserve more, or stop when nothing is left."""
     now = charger.services.clock.now()
-    at = context.measured(now, time.monotonic(), context.meter.since_charger)
+    at = context.measured(now, charger.services.clock.monotonic(), context.meter.since_charger)
 
     async def work(conn: Conn) -> MeterContext | None:
         return await charging.extend_reserve(conn, context.session_id, charger.epoch, now, measured_at=at)

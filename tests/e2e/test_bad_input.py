@@ -32,13 +32,12 @@ FRAMES = [
     ("{}", None, "FormationViolation"),
     ("[]", None, "FormationViolation"),
     ('[2,"1"]', "1", "FormationViolation"),
-    ('[2,"1","Heartbeat"]', "1", "FormationViolation"),
     ('[2,"1","MakeCoffee",{}]', "1", "NotImplemented"),
-    ('[2,"1","BootNotification",{"chargePointVendor":"V"}]', "1", "OccurenceConstraintViolation"),
-    ('[2,"1","BootNotification",{"chargePointVendor":5,"chargePointModel":"M"}]', "1", "TypeConstraintViolation"),
-    ('[2,"1","StatusNotification",{"connectorId":1,"errorCode":"NoError","status":"Asleep"}]', "1",
+    ('[2,"1","Authorize",{}]', "1", "OccurenceConstraintViolation"),
+    ('[2,"1","Authorize",{"idTag":{"a":[1]}}]', "1", "TypeConstraintViolation"),
+    ('[2,"1","StatusNotification",{"connectorId":101,"errorCode":"NoError","status":"Available"}]', "1",
      "PropertyConstraintViolation"),
-    ('[2,"1","Heartbeat",[]]', "1", None),
+    ('[2,"1","Heartbeat","now"]', "1", None),
 ]  # fmt: skip
 
 
@@ -56,6 +55,21 @@ async def test_a_bad_frame_is_answered_and_the_socket_goes_on(
         assert answer[2] == code
     await skip_commands(socket, '[2,"after","Heartbeat",{}]')
     assert (await next_answer(socket))[:2] == [3, "after"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[2,"1","Heartbeat"]',
+        '[2,"1","Heartbeat",[]]',
+        '[2,"1","BootNotification",{"chargePointVendor":5,"chargePointModel":"M"}]',
+        '[2,"1","StatusNotification",{"connectorId":"1","status":"Asleep"}]',
+    ],
+)
+async def test_what_can_be_read_is_answered(world: World, text: str) -> None:
+    socket = await socket_of(world)
+    await skip_commands(socket, text)
+    assert (await next_answer(socket))[:2] == [3, "1"]
 
 
 async def skip_commands(socket: ClientConnection, text: str) -> None:

@@ -32,6 +32,7 @@ CALLS = {"create_connection", "open_connection", "open_unix_connection", "create
 # Not HTTP to somebody: databases by their drivers, Sentry's own SDK; and the health check of the container itself.
 DRIVERS = {
     "evpower.redis_client": {"redis"},
+    "evpower.redis_healing": {"redis"},
     "evpower.error_reports": {"sentry_sdk"},
     "socket_tier.healthcheck": {"http.client"},
 }

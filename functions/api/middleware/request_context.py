@@ -8,9 +8,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from evpower import ids, tracing
 from evpower.client_address import client_address_of
 from evpower.logging import get_logger
+from evpower.text import printable
 from functions.api.context import SCOPE_KEY, RequestContext, headers_of, is_legacy_path, language_of
 
 _log = get_logger(__name__)
+
+_LONGEST_PATH = 1000
 
 
 class RequestContextMiddleware:
@@ -50,14 +53,15 @@ class RequestContextMiddleware:
         try:
             await self._app(scope, receive, send_with_id)
         finally:
+            path = printable(scope["path"], _LONGEST_PATH)
             _log.info(
                 "%s %s %s",
                 scope["method"],
-                scope["path"],
+                path,
                 status,
                 extra={
                     "http_method": scope["method"],
-                    "http_path": scope["path"],
+                    "http_path": path,
                     "http_status": status,
                     "duration_ms": round((time.perf_counter() - started) * 1000, 1),
                     "client_id": context.principal.subject if context.principal else None,

@@ -10,6 +10,7 @@ from evpower.charging import service as charging
 from evpower.commands import service as commands
 from evpower.commands.models import NewCommand
 from evpower.db import Conn
+from tests.fakes.hearing import heard
 from tests.fakes.stations import until
 from tests.integration.field_reports.replay import STATION, Charge, Play, Step
 
@@ -141,6 +142,7 @@ def sweeps(minutes: float) -> Step:
 
     async def step(play: Play) -> None:
         now = datetime.now(UTC) + timedelta(minutes=minutes)
+        await heard(play.story.db, now)
         for sweep in charging.SWEEPS:
             found = await play.story.read(lambda conn, sweep=sweep: sweep.find(conn, now, 100))
             for session_id in found:

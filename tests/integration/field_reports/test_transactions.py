@@ -15,6 +15,7 @@ from tests.integration.field_reports.steps import (
     shows,
     status,
     stop,
+    sweeps,
 )
 
 LONGEST = 9223372036854775807  # 2^63 - 1
@@ -37,6 +38,7 @@ REPORTS = (
         ),
         charge=Charge(limit_kwh="2"),
         bill=Bill(2000, "20.00"),
+        wrong="unbound, no stop at the limit: an id that nobody gave out is none, also after good ones",
     ),
     Report(
         "queue_of_years_with_an_id_that_is_none",
@@ -68,6 +70,7 @@ REPORTS = (
             meter(eair(2990), transactionId=-16),
             asked("RemoteStopTransaction", {"status": "Accepted"}, transactionId="$TX"),
             stop(3000, transactionId=-16, idTag="$TAG", reason="Remote"),
+            sweeps(50),
         ),
         charge=Charge(limit_kwh="2"),
         bill=Bill(2000, "20.00"),
@@ -87,17 +90,19 @@ REPORTS = (
         ),
         charge=Charge(limit_kwh="2"),
         bill=Bill(2000, "20.00"),
+        wrong="unbound: 0 and -1 are no names of another transaction",
     ),
     Report(
         "everything_names_zero",
         "mikuso/ocpp-rpc#82",
         "A charger has the id, rejects RemoteStop with it, and ends with transactionId 0 when it is unplugged.",
         (
-            meter(eair(3000), transactionId=0),
+            meter(eair(3000), transactionId=0, at="$AGO600"),
             stop(4000, transactionId=0, reason="EVDisconnected"),
             driver_stops("Rejected"),
         ),
         bill=Bill(3000, "30.00"),
+        wrong="20.00: the stop that was set aside is used when the driver stops and the charger rejects",
     ),
     Report(
         "started_offline_stopped_online",
@@ -106,6 +111,7 @@ REPORTS = (
         (
             meter(eair(1500), transactionId=-1),
             stop(2000, transactionId=-1, idTag="$TAG", reason="Local"),
+            sweeps(4),
         ),
         charge=Charge(meter_start=971),
         bill=Bill(1029, "10.29"),

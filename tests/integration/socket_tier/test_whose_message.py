@@ -497,7 +497,7 @@ async def test_the_next_charge_on_its_connector_ends_one_whose_stop_waits(scene:
 
 
 async def test_transaction_data_of_a_waiting_stop_counts_when_it_is_used(scene: Scene) -> None:
-    """meterStop is lost; what came with it tells more than the last reading."""
+    """It tells more than meterStop: of the two the lower is billed, and somebody looks at it."""
     session_id, transaction = await scene.by_card()
     scene.driver.wait(minutes=10)
     from socket_tier.ocpp16 import stop_transaction
@@ -514,7 +514,8 @@ async def test_transaction_data_of_a_waiting_stop_counts_when_it_is_used(scene: 
     }
     await stop_transaction.handle(scene.charger.charger, payload)
     await scene.quiet(4)
-    assert (await scene.session(session_id)).energy_wh == 800
+    assert (await scene.session(session_id)).energy_wh == 700
+    assert "stop_differs_from_readings" in await scene.reasons(session_id)
     rows = await scene.row("SELECT count(*) AS n FROM ocpp_meter_values WHERE transaction_id = %s", transaction)
     assert rows["n"] == 1
 

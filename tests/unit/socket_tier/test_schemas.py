@@ -108,7 +108,7 @@ def test_no_two_words_of_an_enumeration_differ_by_their_case_or_marks_only() -> 
         ("MeterValues", meter({"value": "1", "context": None}), "empty member"),
         ("MeterValues", meter(transactionId=None), "empty member"),
         ("MeterValues", meter(connectorId="1"), "text instead of integer"),
-        ("MeterValues", meter({"value": True}), "unusable"),
+        ("MeterValues", meter({"value": True}), "true or false instead"),
         ("MeterValues", meter({"value": ["1"]}), "unusable"),
         ("MeterValues", meter(transactionId=1.5), "unusable"),
         ("MeterValues", {"connectorId": 1, "meterValue": []}, "unusable"),

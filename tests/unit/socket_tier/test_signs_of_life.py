@@ -80,6 +80,7 @@ async def test_signs_without_a_gap_are_one_run_and_the_clock_is_the_databases(ro
         monotonic[0] += 5
     (run,) = rows.runs.values()
     assert (run.instance_id, run.since, run.until) == ("a", began, began + timedelta(seconds=45))
+    assert made._clock is not None
     assert made._clock.now() == began + timedelta(seconds=50)
 
 

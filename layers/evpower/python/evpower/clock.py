@@ -18,12 +18,19 @@ class Clock(Protocol):
         """Aware datetime in UTC."""
         ...
 
+    def monotonic(self) -> float:
+        """Seconds that never step, from an unknown beginning."""
+        ...
+
 
 class SystemClock:
     """The machine's clock."""
 
     def now(self) -> datetime:
         return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        return time.monotonic()
 
 
 class DatabaseClock:
@@ -45,6 +52,9 @@ class DatabaseClock:
             return self._until_set.now()
         return self._moment + timedelta(seconds=self._monotonic() - self._at)
 
+    def monotonic(self) -> float:
+        return self._monotonic()
+
     def set(self, moment: datetime, monotonic: float) -> None:
         """The database said ``moment`` when the monotonic clock said ``monotonic``.
 
@@ -62,6 +72,9 @@ class FrozenClock:
 
     def now(self) -> datetime:
         return self.current
+
+    def monotonic(self) -> float:
+        return self.current.timestamp()
 
     def advance(self, delta: timedelta) -> None:
         self.current += delta

@@ -75,12 +75,15 @@ class OutageMachine(RuleBasedStateMachine):
             conn.execute("TRUNCATE clients, stations, locations, push_outbox, hearing_runs CASCADE")
         self.db = PooledDatabase(self.settings_of_test, size=3)
         await self.db.open()
-        self.driver = Driver(self.db, await build(self.db, self.database_clock.now(), balances=(5000,)), self.database_clock)
+        self.driver = Driver(
+            self.db, await build(self.db, self.database_clock.now(), balances=(5000,)), self.database_clock
+        )
         started = await self.driver.start("client-1", energy="100")
         self.session_id = started.session.id
         self.transaction = (await self.driver.plug(started.session.id_tag)).transaction_id
         await self.sql(
-            "UPDATE charging_sessions SET auto_stop_at = %s", self.database_clock.now() + timedelta(seconds=3 * SAMPLE_S)
+            "UPDATE charging_sessions SET auto_stop_at = %s",
+            self.database_clock.now() + timedelta(seconds=3 * SAMPLE_S),
         )
         self.context: Any = None
 
@@ -244,4 +247,4 @@ def test_nobody_who_was_heard_whenever_we_could_hear_is_ended(
     assert hearing.LONGEST_GAP.total_seconds() > TICK_S
     OutageMachine.settings_of_test = make_settings()
     OutageMachine.owner_dsn = database_url
-    run_state_machine_as_test(Watched, settings=settings(max_examples=120, stateful_step_count=20))
+    run_state_machine_as_test(Watched, settings=settings(max_examples=20, stateful_step_count=20))

@@ -215,12 +215,13 @@ TABLES: Final[dict[str, Access]] = {
     "station_certificates": Access("own", update="own"),
     "installed_certificates": Access("own"),
     # bookkeeping
+    "ledger_audit_progress": Access(),
+    "hearing_runs": Access(),
+    "meter_flushes": Access(),
     "audit_logs": Access("", "caller system first_admin"),
     "push_outbox": Access("what_it_has_just_added", "caller staff"),
     "used_nonces": Access("system", "system", "system"),
     "rate_counters": Access("system", "system", "system"),
     "idempotency_keys": Access(),
-    "hearing_runs": Access(),
-    "meter_flushes": Access(),
     "schema_migrations": Access(worker=""),
 }

@@ -79,7 +79,8 @@ INSERT INTO push_subscriptions (id, user_id, endpoint, p256dh_key, auth_key)
 INSERT INTO used_nonces VALUES ('mine', now());
 INSERT INTO rate_counters (bucket, window_start) VALUES ('mine', now());
 INSERT INTO idempotency_keys (scope, key, fingerprint) VALUES ('mine', 'k', 'f');
-INSERT INTO hearing_runs (id, instance_id, since, until) VALUES ('mine', 'a', now(), now());
+INSERT INTO ledger_audit_progress (audit) VALUES ('mine');
+INSERT INTO hearing_runs (id, instance_id, since, until) VALUES ('mine', 'mine', now(), now());
 INSERT INTO meter_flushes (writer, flush) VALUES ('mine', 1);
 """
 THEIRS = {"mine": "theirs", "first-admin": "second-admin", "'active'": "'inactive'"}

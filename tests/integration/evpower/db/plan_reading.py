@@ -51,6 +51,7 @@ class Explained:
         self._conn = conn
         self.scans: list[str] = []
         self.indexes: set[str] = set()
+        self.walks: set[str] = set()  # indexes read from one end, because no condition narrows them
         self.per_row: list[str] = []
         self.statements = 0
 
@@ -76,5 +77,7 @@ class Explained:
             self.scans.append(relation)
         if "Index Name" in node:
             self.indexes.add(node["Index Name"])
+            if "Index Cond" not in node:
+                self.walks.add(node["Index Name"])
         for child in node.get("Plans", []):
             self._read(child)

@@ -14,7 +14,6 @@ from evpower.charging.models import StopTransaction
 from evpower.clock import FrozenClock
 from evpower.config import Settings
 from evpower.db import Conn, PooledDatabase
-from evpower.db import ledger_audit as questions
 from evpower.db.migrate import migrate
 from evpower.payments import service as payments
 from evpower.payments.provider import Done, InvoiceStatus, PaymentState, ProviderPayment
@@ -71,8 +70,7 @@ class Network:
 
 
 @pytest.fixture
-async def network(empty_database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Network]:
-    monkeypatch.setattr(questions, "SLICES", 1)  # everybody, at every audit
+async def network(empty_database_url: str) -> AsyncIterator[Network]:
     with psycopg.connect(empty_database_url, autocommit=True) as conn:
         conn.execute(EARLIER.encode())
     await migrate(empty_database_url)

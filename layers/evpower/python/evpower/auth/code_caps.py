@@ -13,6 +13,8 @@ from evpower.auth.rate_rules import Bucket
 from evpower.config import Settings
 
 HOUR_S, DAY_S = 3600, 86_400
+SHARED = ("prefix", "network")
+"""Kinds of caps that many drivers share: who reaches one keeps others out."""
 _SUBSCRIBER_DIGITS = 6
 
 

@@ -28,6 +28,7 @@ from evpower.stations.views import (
     list_locations,
     list_stations,
     location_views,
+    shown_state,
     station_status,
 )
 
@@ -58,6 +59,7 @@ __all__ = [
     "resolve",
     "resume_connections",
     "set_authorization_key",
+    "shown_state",
     "station_status",
     "store_configuration",
     "store_value",

@@ -91,6 +91,11 @@ async def station_status(conn: Conn, ref: str, now: datetime, kept: Kept = NOTHI
     return StationStatusView(own, status.location_status(shown))
 
 
+async def shown_state(conn: Conn) -> str:
+    """A word that is another one after every committed change of what the lists are made of, and the same without."""
+    return await maps.state(conn)
+
+
 async def _location_views(
     conn: Conn, rows: list[MapRow], now: datetime, include_stations: bool, kept: Kept
 ) -> list[LocationView]:
@@ -135,6 +140,8 @@ async def _station_views(conn: Conn, rows: Iterable[MapRow], now: datetime, kept
 
 def _as_seen(connector: Connector, kept: Kept) -> Connector:
     """The connector for whoever ``kept`` is for, who may start where only what is its own is in the way."""
+    if not kept:
+        return connector
     places = {(connector.station_id, number, connector.ocpp_status) for number in (0, connector.connector_number)}
     if (connector.only_reserved or connector.only_finishing) and not kept.isdisjoint(places):
         return replace(connector, status=ConnectorStatus.AVAILABLE)

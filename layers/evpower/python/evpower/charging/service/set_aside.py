@@ -4,7 +4,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from evpower.accounts.models import Client
-from evpower.charging import members, meter
+from evpower.charging import bounds, members, meter
 from evpower.charging.models import Session
 from evpower.charging.repository import meter_values, quarantine, sessions, transactions
 from evpower.charging.repository.transactions import Transaction
@@ -87,8 +87,11 @@ def _may_end(message: QuarantinedMessage, transaction: Transaction, session: Ses
         return False
     if transaction.id != session.ocpp_transaction_id or (tag and session.start_source == "app"):
         return True  # the tag of an app session is for one transaction
-    known, since = transaction.meter_start, transaction.received_at
+    known, since, since_charger = transaction.meter_start, transaction.received_at, transaction.started_at
     if session.meter_current is not None and session.last_meter_at is not None:
         known, since = session.meter_current, min(session.last_meter_at, message.received_at)
-    could = meter.plausible_wh(message.received_at - since, power_w)
+        since_charger = session.last_meter_charger_at or since_charger
+    stopped_at = members.moment(message.payload.get("timestamp"))
+    passed = bounds.elapsed(since, since_charger, stopped_at, message.received_at, transaction.received_at)
+    could = meter.plausible_wh(passed, power_w)
     return -meter.ALLOWANCE_WH <= register - known <= could

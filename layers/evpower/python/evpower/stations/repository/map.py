@@ -8,12 +8,20 @@ from psycopg.rows import tuple_row
 
 from evpower.db import Conn
 from evpower.stations.models import AdminStatus, Connector, Location, Station
-from evpower.stations.repository.rows import CONNECTOR, STATION, STATION_FIELDS, connector_of, station_of
+from evpower.stations.repository.rows import (
+    CONNECTOR,
+    CONNECTOR_FIELDS,
+    STATION,
+    STATION_FIELDS,
+    connector_of,
+    station_of,
+)
 
 MapRow = tuple[Location | None, Station | None]
 
 _LOCATION_FIELDS = tuple(field.name for field in fields(Location))
 _LOCATION = ", ".join(f"l.{name}" for name in _LOCATION_FIELDS)
+_STATION_ID = CONNECTOR_FIELDS.index("station_id")
 _MAP = f"SELECT {_LOCATION}, {STATION}"
 
 
@@ -55,7 +63,7 @@ async def _map(conn: Conn, query: str, values: Mapping[str, Any]) -> list[MapRow
     async with conn.cursor(row_factory=tuple_row) as cursor:
         await cursor.execute(query, values)
         width = len(_LOCATION_FIELDS)
-        return [(_map_location(row[:width]), _map_station(row[width:])) async for row in cursor]
+        return [(_map_location(row[:width]), _map_station(row[width:])) for row in await cursor.fetchall()]
 
 
 def _map_location(values: Sequence[Any]) -> Location | None:
@@ -70,12 +78,28 @@ def _map_station(values: Sequence[Any]) -> Station | None:
 
 
 async def connectors_by_station(conn: Conn, station_ids: Sequence[str]) -> dict[str, list[Connector]]:
-    """Connectors of all these stations, each by number, in one query."""
-    cursor = await conn.execute(
-        f"SELECT {CONNECTOR} FROM connectors c WHERE c.station_id = ANY(%s) ORDER BY c.station_id, c.connector_number",  # noqa: S608 - constant column list
-        (list(station_ids),),
-    )
+    """Connectors of all these stations, each by number, in one query and one reading of its answer."""
+    async with conn.cursor(row_factory=tuple_row) as cursor:
+        await cursor.execute(
+            f"""SELECT {CONNECTOR} FROM connectors c WHERE c.station_id = ANY(%s)
+                 ORDER BY c.station_id, c.connector_number""",  # noqa: S608 - constant column list
+            (list(station_ids),),
+        )
+        rows = await cursor.fetchall()
     found: dict[str, list[Connector]] = {}
-    async for row in cursor:
-        found.setdefault(row["station_id"], []).append(connector_of(row))
+    for row in rows:
+        found.setdefault(row[_STATION_ID], []).append(connector_of(dict(zip(CONNECTOR_FIELDS, row, strict=True))))
     return found
+
+
+# The number of the transaction that wrote a row is another one after each change of it.
+_STATE = "(SELECT count(*) || ':' || coalesce(sum(xmin::text::bigint), 0) FROM {})"
+_SHOWN = ("locations", "stations", "connectors", "tariff_plans", "tariff_rules")
+_STATES = f"SELECT concat_ws('-', {', '.join(_STATE.format(name) for name in _SHOWN)}) AS state"
+
+
+async def state(conn: Conn) -> str:
+    """A word that each committed change of places, stations, connectors and tariffs makes another one."""
+    row = await (await conn.execute(_STATES.encode())).fetchone()
+    assert row is not None
+    return str(row["state"])

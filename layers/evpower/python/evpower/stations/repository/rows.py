@@ -8,7 +8,8 @@ from evpower.stations.models import AdminStatus, Connector, ConnectorStatus, Reg
 
 STATION_FIELDS = tuple(field.name for field in fields(Station))
 STATION = ", ".join(f"s.{name}" for name in STATION_FIELDS)
-CONNECTOR = ", ".join(f"c.{field.name}" for field in fields(Connector))
+CONNECTOR_FIELDS = tuple(field.name for field in fields(Connector))
+CONNECTOR = ", ".join(f"c.{name}" for name in CONNECTOR_FIELDS)
 
 
 def station_of(row: Mapping[str, Any]) -> Station:
