@@ -138,7 +138,9 @@ class SocketTier:
             ping_interval_s=settings.ocpp_ping_interval_s,
             offline_after_s=settings.station_offline_after_s,
         )
-        self.signs = SignsOfLife(self.database, self.instance_id, self.clock, self.liveness.stores)
+        self.signs = SignsOfLife(
+            self.database, self.instance_id, self.clock if clock is None else None, self.liveness.stores
+        )
         self._reporter = metrics.EmfReporter(action for dialect in DIALECTS.values() for action in dialect.routes)
         self._drain_s = DRAIN_S
         self._reports: set[asyncio.Task[None]] = set()
@@ -183,7 +185,7 @@ class SocketTier:
         dismissed = asyncio.gather(*(self._dismiss(socket, index * pause) for index, socket in enumerate(sockets)))
         await within(until - LAST_S, dismissed)
         await within(min(until - LAST_S, time.monotonic() + self._drain_s), self._drained())
-        await within(until, self.background.stop("liveness", "report", "watch"))
+        await within(until, self.background.stop("liveness", "signs", "report", "watch"))
         await cancel_all(self._reports)
         if self.messages is not None:
             await within(until - 2, self.messages.stop(min(self._drain_s, STOP_PATIENCE_S)))

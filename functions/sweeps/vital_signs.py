@@ -10,6 +10,7 @@ from evpower.auth import code_caps
 from evpower.certificates import expiry
 from evpower.db import Conn, vital_signs
 from evpower.metric_names import resting
+from evpower.stations.listening import hearing_at
 from functions.sweeps.deps import SweepDeps
 
 
@@ -21,6 +22,8 @@ async def run(deps: SweepDeps, now: datetime) -> dict[str, int]:
 
     async def measure(conn: Conn) -> tuple[dict[str, float], int]:
         signs = await vital_signs.measure(conn, now, offline_after=offline_after)
+        since = (await hearing_at(conn, now)).since
+        signs["HearingLasts"] = (now - since).total_seconds() if since is not None else 0.0
         return signs, (await expiry.count(conn, [soon], now))[soon]
 
     metrics.emit(resting("functions", "both"))

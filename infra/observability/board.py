@@ -81,6 +81,7 @@ def _drivers() -> Row:
                     own("StationsExpected", "Maximum", "known"),
                     own("ConnectedStations", "Sum", "sockets"),
                 ),
+                (own("HearingLasts", "Maximum", "heard without a gap, s"),),
             ),
             Widget(
                 "Oldest start and command that wait",

@@ -43,6 +43,16 @@ def _drivers() -> Iterator[Alarm]:
         severity="page",
     )
     yield Alarm(
+        "hearing-interrupted",
+        "for half an hour no charger's silence has counted: nobody who is gone is settled, no dead start refunded",
+        own("HearingLasts", "Maximum"),
+        600,
+        5 * MINUTE,
+        6,
+        below=True,
+        severity="page",
+    )
+    yield Alarm(
         "starts-failing",
         "a third of the starts ends without energy",
         ratio(own("StartsFailed"), own("StartsAccepted"), "% of starts failed", at_least=3),

@@ -43,7 +43,7 @@ async def handle(charger: Charger, payload: Payload) -> Payload:
         shown = meter.scaled(readings, context.register_factor)
         counted = belonging.counting(shown, context.charger_started_at, context.until)
         reason = AFTER_STOP if _tells_more(context, shown, counted) else None
-        if _is_of_another_connector(context, connector_id, shown, _measured(charger, context, now)):
+        if _is_of_another_connector(context, connector_id, shown, _measured(charger, context, now, shown)):
             counted, reason = (), CONTRADICTION
     else:
         context = await _unnamed(charger, connector_id, transaction_id, readings, now)
@@ -55,7 +55,7 @@ async def handle(charger: Charger, payload: Payload) -> Payload:
         update = MeterUpdate(charger.station_id, charger.epoch, connector_id, transaction_id, None, now, readings)
         await charger.services.flush.store(update)
         return {}
-    at = _measured(charger, context, now)
+    at = _measured(charger, context, now, counted)
     decision, update = judge(context, counted, now, at, epoch=charger.epoch, connector_id=connector_id)
     update = replace(update, transaction_id=transaction_id, readings=readings)  # as it was sent
     if counted and reason is None:
@@ -151,7 +151,7 @@ def quick(charger: Charger, frame: MeterFrame, done: Done) -> bool:
     if charger.unnamed:
         charger.is_named(context.transaction_id)
     now = charger.services.clock.now()
-    at = _measured(charger, context, now)
+    at = _measured(charger, context, now, readings)
     decision, update = judge(context, readings, now, at, epoch=charger.epoch, connector_id=connector_id)
 
     def stored(outcome: bool | Exception) -> None:
@@ -185,9 +185,10 @@ def _follow(charger: Charger, context: MeterContext, update: MeterUpdate, decisi
         charger.defer(lambda: _stop_closed(charger, context.session_id))
 
 
-def _measured(charger: Charger, context: MeterContext, now: datetime) -> datetime:
+def _measured(charger: Charger, context: MeterContext, now: datetime, readings: tuple[Reading, ...]) -> datetime:
     """``now`` as the time of the transaction: no step of the server's clock moves it."""
-    return context.measured(now, charger.services.clock.monotonic())
+    at = readings[-1].sampled_at if readings else None
+    return context.measured(now, charger.services.clock.monotonic(), at)
 
 
 def judge(
@@ -272,7 +273,7 @@ async def _sampling_observed(charger: Charger, interval_s: int) -> None:
 async def _extend(charger: Charger, context: MeterContext) -> None:
     """Use case: an unlimited session nears the end of its reserve. Reserve more, or stop when nothing is left."""
     now = charger.services.clock.now()
-    at = _measured(charger, context, now)
+    at = context.measured(now, charger.services.clock.monotonic(), context.meter.since_charger)
 
     async def work(conn: Conn) -> MeterContext | None:
         return await charging.extend_reserve(conn, context.session_id, charger.epoch, now, measured_at=at)

@@ -108,7 +108,8 @@ def _message(charger: Charger, payload: Payload, lost: tuple[Lost, ...]) -> Stop
     unreadable += [str(loss.place[0]) for loss in lost if len(loss.place) == 1 and loss.place[0] in _OPTIONAL]
     if charger.inbound.is_torn:
         unreadable.append(_TEXT)
-    now = charger.services.clock.now()
+    clock = charger.services.clock
+    now = clock.now()
     context = charger.transactions.get(transaction_id or 0)
     broken: tuple[Reading, ...] = entries.unusable(lost, "transactionData")
     return StopTransaction(
@@ -123,7 +124,7 @@ def _message(charger: Charger, payload: Payload, lost: tuple[Lost, ...]) -> Stop
         readings=(*normalise.readings(payload.get("transactionData") or ()), *broken),
         raw=normalise.clean(sent if isinstance(sent, dict) else payload),
         unreadable=tuple(unreadable),
-        measured_at=context.measured(now, charger.services.clock.monotonic()) if context is not None else None,
+        measured_at=context.measured(now, clock.monotonic(), stopped_at) if context is not None else None,
     )
 
 

@@ -196,6 +196,7 @@ async def test_an_overdue_stop_is_an_event_for_staff(tier: SocketTier, story: St
 
         async def overdue(conn: Conn) -> None:
             await conn.execute("UPDATE charging_sessions SET auto_stop_at = auto_stop_at - interval '31 seconds'")
+            await conn.execute("UPDATE stations SET connected_at = connected_at - interval '31 seconds'")
 
         await story.read(overdue)
         now = datetime.now(UTC)

@@ -1,9 +1,11 @@
 """Pings, dead sockets, stored signs of life (ocpp.md §1 Liveness); the time is given."""
 
 import asyncio
+import time
 from dataclasses import dataclass, field
 
 import psycopg
+import pytest
 
 from socket_tier.liveness import Liveness
 
@@ -115,3 +117,23 @@ async def test_what_could_not_be_stored_is_stored_the_next_time() -> None:
     watch.error = None
     await watch.liveness.flush()
     assert [set(news) for news in watch.stored] == [{"a"}]
+
+
+async def test_signs_that_cannot_be_stored_for_long_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then the instance gives no sign of life of its own: nobody is settled as silent because of it."""
+    present = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: present[0])
+    watch = Watch([FakeSocket("a", last_seen=990)])
+    assert watch.liveness.stores()
+    watch.error = psycopg.OperationalError("away")
+    for _ in range(3):
+        present[0] += 30
+        await watch.liveness.flush()
+    assert not watch.liveness.stores()
+    watch.error = None
+    await watch.liveness.flush()
+    assert watch.liveness.stores()
+    present[0] += 60
+    await watch.liveness.flush()  # nothing new: nothing to store
+    present[0] += 60
+    assert watch.liveness.stores()

@@ -109,6 +109,7 @@ _MESSAGES = (
 _STATE = (
     _gauge("StationsOnline", "Count", "functions", "active stations heard within STATION_OFFLINE_AFTER_S"),
     _gauge("StationsExpected", "Count", "functions", "active stations that have ever connected"),
+    _gauge("HearingLasts", "Seconds", "functions", "time in which chargers were audible without a gap"),
     _gauge("LiveSessions", "Count", "functions", "sessions that hold a connector"),
     _gauge("OldestPendingStartAge", "Seconds", "functions", "age of the oldest start that still waits for its charger"),
     _gauge("OldestCommandAge", "Seconds", "functions", "age of the oldest open command of a connected station"),

@@ -24,7 +24,7 @@ from evpower.charging.models import (
 from evpower.clock import FrozenClock
 from evpower.db import Conn, Database
 from evpower.ids import new_id
-from tests.fakes.hearing import heard
+from tests.fakes.hearing import LONG, heard
 from tests.fakes.network import Network
 
 T = TypeVar("T")
@@ -140,9 +140,10 @@ class Driver:
             )
         )
 
-    async def sweep(self) -> list[str]:
-        """All sweeps once, while chargers can be heard; commands that the sweeps ask for."""
-        await heard(self.db, self.now)
+    async def sweep(self, heard_for: timedelta | None = LONG) -> list[str]:
+        """All sweeps once; commands that they ask for. ``heard_for``: how long chargers could be heard; None: as is."""
+        if heard_for is not None:
+            await heard(self.db, self.now, heard_for)
         commands = []
         for sweep in service.SWEEPS:
             for session_id in await self.run(lambda conn, s=sweep: s.find(conn, self.now, 100)):  # type: ignore[misc]

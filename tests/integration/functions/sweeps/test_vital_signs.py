@@ -14,6 +14,7 @@ from evpower.db import PooledDatabase
 from evpower.metric_names import CATALOGUE, resting
 from functions.sweeps import vital_signs
 from functions.sweeps.deps import SweepDeps
+from tests.fakes.hearing import heard
 from tests.fakes.network import build
 from tests.integration.evpower.charging.driver import Driver
 from tests.integration.functions.sweeps.parts import sweep_deps
@@ -54,6 +55,9 @@ async def test_what_waits_is_measured_by_its_age(
     deps: SweepDeps, driver: Driver, database_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = await measured(deps, driver, capsys)
+    assert before["HearingLasts"] == 0
+    await heard(driver.db, driver.now, timedelta(minutes=7))
+    assert (await measured(deps, driver, capsys))["HearingLasts"] == 420
     await driver.start("client-1", 1, amount="200")
     driver.wait(minutes=5)
     async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as admin:

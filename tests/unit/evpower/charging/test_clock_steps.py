@@ -82,7 +82,7 @@ class Charge:
     def read(self) -> None:
         at = NO_CLOCK if self.clock_is_dead else T0 + timedelta(seconds=self.true_s)
         reading = Reading(at, energy_wh=self.register)
-        measured_at = self.context.measured(self.wall, self.true_s)
+        measured_at = self.context.measured(self.wall, self.true_s, at)
         state, faults = meter.apply_all(
             self.context.meter, (reading,), measured_at, POWER, T0, self.context.charger_started_at
         )

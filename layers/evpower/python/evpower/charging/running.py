@@ -75,21 +75,30 @@ class MeterContext:
         if not bounds.went_back(self.meter.since, now):
             self._kept_from = (max(now, self.started_at, self.meter.since or now), monotonic)
 
-    def measured(self, now: datetime, monotonic: float) -> datetime:
-        """The server time by which energy and minutes of this transaction are judged.
+    def measured(self, now: datetime, monotonic: float, at: datetime | None) -> datetime:
+        """The server time by which energy and minutes of this transaction are judged; ``at`` is the charger's.
 
-        Use case: the server's clock is set while the car charges. Within one instance the time that passed is what the
-        monotonic clock says; stored times of the transaction stay in order, whatever ``now`` says.
+        Use case: the server's clock is set while the car charges. Within one instance as much time has passed as the
+        monotonic clock says; more (the process stood still) only if the charger's clock says so as well, or has no say.
+        Times of the transaction stay in order, whatever ``now`` is.
         """
         if self._kept_from is None:
             return now
-        moment, at = self._kept_from
-        return moment + timedelta(seconds=monotonic - at)
+        moment, since = self._kept_from
+        kept = moment + timedelta(seconds=monotonic - since)
+        if not bounds.went_back(now, kept):
+            return kept
+        meter = self.meter
+        if at is None or meter.since is None or meter.since_charger is None or not bounds.tells_time(at, now):
+            return now
+        return max(kept, min(now, meter.since + (at - meter.since_charger)))
 
     def advance(self, meter: MeterState, monotonic: float) -> None:
         """The meter after a reading that is committed."""
-        if self._kept_from is None and meter.since is not None and meter.since != self.meter.since:
-            self._kept_from = (meter.since, monotonic)
+        if meter.since is not None and meter.since != self.meter.since:
+            kept = self._kept_from
+            if kept is None or meter.since > kept[0] + timedelta(seconds=monotonic - kept[1]):
+                self._kept_from = (meter.since, monotonic)
         self.meter = meter
 
     @property

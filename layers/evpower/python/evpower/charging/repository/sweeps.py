@@ -86,7 +86,8 @@ async def readings_overdue(
                            ORDER BY r.until DESC LIMIT 1) AS heard_since) h
             WHERE c.state = 'charging' AND c.id = coalesce(%(session)s, c.id)
               AND c.auto_stop_at < %(now)s
-              AND (c.auto_stop_at < %(since)s
+              AND ((c.auto_stop_at < %(since)s AND coalesce(
+                        evpower_holder_since(s.connected_instance, %(hears_at)s, %(ahead)s) < %(since)s, true))
                    OR (h.heard_since < %(now)s - h.wait
                        AND NOT coalesce(s.connected_at BETWEEN %(now)s - h.wait AND %(ahead)s, false)))
             ORDER BY c.auto_stop_at LIMIT %(limit)s""",
