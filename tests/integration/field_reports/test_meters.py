@@ -126,7 +126,6 @@ REPORTS = (
         ),
         charge=Charge(meter_start=7000),
         bill=Bill(1950, "19.50"),
-        wrong="15.00: a reading that goes on from a suspected restart is judged before it is called jitter",
     ),
     Report(
         "begin_is_a_placeholder",

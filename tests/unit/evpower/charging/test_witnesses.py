@@ -4,6 +4,8 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from evpower.charging import meter
 from evpower.charging.models import MeterState, Reading
@@ -121,3 +123,36 @@ def test_a_register_that_jumped_for_two_readings_is_left_again() -> None:
 
 def test_jitter_below_the_begin_leaves_the_readings() -> None:
     assert bill(1000, 1100, stop=900) == (100, ())
+
+
+def test_a_register_that_restarts_twice_is_counted_twice() -> None:
+    """The second time it soon shows nearly what it showed before: that is no jitter of the register that was left."""
+    assert bill(7000, 7969, 7988, 12, 512, 0, 400, stop=450) == (1950, ())
+
+
+def test_a_zero_between_registers_that_jitter_is_no_restart() -> None:
+    state, _ = charge(7000, 7988, 0, 7980, 8000)
+    assert state.energy_wh == 1000
+
+
+def test_a_register_that_has_risen_past_the_one_that_was_left_may_restart_again() -> None:
+    assert bill(0, 100, 0, 40, 5040, 0, 150, stop=160) == (5300, ())
+
+
+restarts = st.tuples(st.integers(1, 900), st.booleans(), st.decimals(0, "0.9", places=2))
+
+
+@given(st.integers(0, 100_000), st.lists(restarts, max_size=15), st.integers(0, 200))
+def test_restarts_that_can_be_seen_cost_nothing(start: int, parts: list[tuple[int, bool, Decimal]], rest: int) -> None:
+    """However often: each is seen at zero, and then at less than the register has shown before."""
+    register = Decimal(start)
+    delivered = Decimal(0)
+    shown: list[int] = []
+    for wh, restarts, share in parts:
+        if restarts and register >= 2:
+            shown.append(0)
+            wh, register = max(1, min(20_000, int(register * share))), Decimal(0)
+        register += wh
+        delivered += wh
+        shown.append(int(register))
+    assert bill(start, *shown, stop=int(register) + rest)[0] == delivered + rest

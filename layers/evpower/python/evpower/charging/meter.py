@@ -97,8 +97,7 @@ def apply(
         return _uncounted(state, reading, received_at, max_power_w, began_at), (NEGATIVE,)
 
     if state.memory is not None and not state.register_wh:
-        # Use case: the register showed zeros for a while. What it shows now goes on from before, or was all delivered
-        # since: where both can be, the lower counts.
+        # Use case: zeros for a while. What comes now goes on from before, or was all delivered since: the lower counts.
         back = _returned(state, reading, register, received_at, max_power_w, began_at)
         if back is not None:
             return back
@@ -112,8 +111,7 @@ def apply(
     if difference < 0 and _is_stale(state, reading, since_charger, received_at, charger_began_at):
         # Use case: transactionData of StopTransaction repeats Transaction.Begin after later readings were counted.
         return state, ()
-    if -ALLOWANCE_WH <= difference < 0 and register > state.register_wh / 2:
-        # Rounding jitter of the register, not a restart.
+    if witnesses.is_jitter(state, register):
         if state.source != _REGISTER:
             return _uncounted(state, reading, received_at, max_power_w, began_at), ()
         still = replace(state, since=received_at, since_charger=reading.sampled_at or since_charger)
@@ -199,14 +197,17 @@ def _remember(
     since_charger: datetime | None,
 ) -> MeterState:
     """Keep the register that is left in mind, if there is one: it may come back."""
-    memory = replace(
-        state.memory or MeterMemory(), left_wh=None, left_energy_wh=ZERO, left_since=None, left_since_charger=None
-    )
+    memory = _forget(state.memory or _NOTHING)
     if register is not None:
         memory = replace(
             memory, left_wh=register, left_energy_wh=energy, left_since=since, left_since_charger=since_charger
         )
-    return replace(state, memory=None if memory == MeterMemory() else memory)
+    return replace(state, memory=None if memory == _NOTHING else memory)
+
+
+def _forget(memory: MeterMemory) -> MeterMemory:
+    """Without the register that was left."""
+    return replace(memory, left_wh=None, left_energy_wh=ZERO, left_since=None, left_since_charger=None)
 
 
 def _accept(
@@ -238,6 +239,10 @@ def _accept(
         memory = estimate.beside_register(state, reading, received_at, max_power_w, began_at, energy)
     if owed or energy is not wanted:
         memory = replace(memory or _NOTHING, owed_wh=wanted - energy)
+    if memory is not None:
+        if memory.left_wh is not None and state.register_wh < memory.left_wh <= register:
+            # Use case: it restarts again, and what it shows then does not go on from one that this one has passed.
+            memory = _forget(memory)
         memory = None if memory == _NOTHING else memory
     charger_at = reading.sampled_at or state.since_charger
     return _moved(state, reading, register, energy, None, received_at, charger_at, memory), flags

@@ -20,6 +20,7 @@ DIFFERS = "stop_differs_from_readings"
 RESET = "register_reset"
 JUMP = "register_jump"
 
+_NEARLY, _HALF = Decimal("0.9"), Decimal("0.5")
 _ROUNDING_WH = Decimal(10)  # readings in kWh with two decimals beside a meterStop in Wh
 
 
@@ -44,6 +45,18 @@ def goes_on(state: MeterState, register_wh: Decimal, bound_wh: Decimal) -> bool:
     return ZERO <= register_wh - state.register_wh <= bound_wh or (
         candidate is not None and ZERO <= register_wh - candidate <= bound_wh
     )
+
+
+def is_jitter(state: MeterState, register_wh: Decimal) -> bool:
+    """Whether a register a little below the last reading is that register, rounded, and has not restarted.
+
+    After a reading that seemed to be a restart only the smaller fall is: a register that has restarted may soon show
+    nearly as much as it did before.
+    """
+    candidate = state.candidate_wh
+    seemed_to_restart = candidate is not None and candidate <= min(state.register_wh / 2, register_wh)
+    least = state.register_wh * (_NEARLY if seemed_to_restart else _HALF)
+    return state.register_wh - ALLOWANCE_WH <= register_wh < state.register_wh and register_wh > least
 
 
 def returned_wh(
@@ -106,7 +119,7 @@ def _below(state: MeterState, stop_wh: Decimal, by_stop: Decimal | None, *, may_
     is_one_register = state.register_wh - start_wh(state) == by_readings
     if is_one_register and by_stop is not None:
         return Weighed(by_stop, (DIFFERS,) if fall > _ROUNDING_WH else (), takes_register=True)
-    if fall <= ALLOWANCE_WH and stop_wh > state.register_wh / 2:
+    if is_jitter(state, stop_wh):
         return Weighed(by_readings, (), takes_register=False)  # jitter of a register, as in any reading
     if may_have_restarted and state.candidate_wh is None:
         # Use case: the register fell with the power, and only the end shows it. Nothing follows that could tell it from
