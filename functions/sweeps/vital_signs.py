@@ -20,16 +20,17 @@ async def run(deps: SweepDeps, now: datetime) -> dict[str, int]:
     offline_after = timedelta(seconds=settings.station_offline_after_s)
     soon = max(settings.certificate_warnings)
 
-    async def measure(conn: Conn) -> tuple[dict[str, float], int]:
+    async def measure(conn: Conn) -> tuple[dict[str, float], float, int]:
         signs = await vital_signs.measure(conn, now, offline_after=offline_after)
         since = (await hearing_at(conn, now)).since
-        signs["HearingLasts"] = (now - since).total_seconds() if since is not None else 0.0
-        return signs, (await expiry.count(conn, [soon], now))[soon]
+        lasts = (now - since).total_seconds() if since is not None else 0.0
+        return signs, lasts, (await expiry.count(conn, [soon], now))[soon]
 
     metrics.emit(resting("functions", "both"))
     for reason in code_caps.SHARED:
         metrics.emit({"LoginCodesRefused": 0}, Reason=reason)
-    signs, certificates = await deps.database.run(measure)
+    signs, hearing_lasts, certificates = await deps.database.run(measure)
     metrics.emit(signs)
+    metrics.emit({"HearingLasts": hearing_lasts})
     metrics.emit({"CertificatesExpiring": certificates})
-    return {"measured": len(signs) + 1}
+    return {"measured": len(signs) + 2}
