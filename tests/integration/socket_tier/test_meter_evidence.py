@@ -127,9 +127,10 @@ async def test_power_alone_does_not_put_off_the_stop_of_a_charge_whose_register_
 
 
 async def test_a_charge_that_has_only_its_power_lives_is_limited_and_looked_at(tier: SocketTier, story: Story) -> None:
+    """Its readings come every ten minutes, so the stop looks that far ahead."""
     async with RawCharger.open(url(tier)) as charger:
         await charger.boot()
-        session_id, transaction = await begin(story, tier, charger, 0, energy_kwh=Decimal("2.3"))
+        session_id, transaction = await begin(story, tier, charger, 0, energy_kwh=Decimal("3.2"))
         await read(charger, transaction, value(6000, POWER, "W"), ago=3000)
         due = await overdue_at(story, session_id)
         at = stamp(2400)
